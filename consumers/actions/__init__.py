@@ -1,0 +1,10 @@
+"""Action providers, one a file. A new one is a file here and a line in PROVIDERS."""
+
+from typing import Any
+
+from consumers.actions.base import Provider
+from consumers.actions.log import LogProvider
+from consumers.actions.publish import PublishProvider
+from consumers.actions.webhook import WebhookProvider
+
+PROVIDERS: tuple[Provider[Any], ...] = (WebhookProvider(), PublishProvider(), LogProvider())

@@ -1,0 +1,106 @@
+"""What every action provider shares: the request, its two kinds of ending, and the tools it may use."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from aiohttp import ClientSession
+from msgspec import Struct
+
+from orchestrator.core.addresses import Stream
+from orchestrator.effect_settings import EffectSettings
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class ActionParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parameters. `at_most_once`: never repeat the call, even if its result may get lost."""
+
+    at_most_once: bool = False
+
+
+class EffectRequest(Struct, frozen=True):
+    """One attempt at one effect. `idempotency_key` is the same for all attempts; `params` are rendered."""
+
+    stream: Stream
+    effect: str
+    attempt: int
+    action: str  # its name in the definition
+    type: str  # the provider
+    params: dict[str, Any]
+    timeout_ms: int
+    idempotency_key: str
+    traceparent: str = ""
+    tracestate: str = ""
+
+    @property
+    def id(self) -> str:
+        """The attempt's own id, which is also the id of the command that answers it."""
+        return f"{self.stream.text}/{self.effect}/{self.attempt}"
+
+    @property
+    def trace_headers(self) -> Headers:
+        """W3C trace context as Kafka headers; empty without one."""
+        pairs = (("traceparent", self.traceparent), ("tracestate", self.tracestate))
+        return tuple((name, value.encode()) for name, value in pairs if value)
+
+
+class Done(Struct, frozen=True):
+    """The provider confirmed the effect; `result` is what the journey may read of its answer."""
+
+    result: dict[str, Any] = {}
+
+
+class Failed(Struct, frozen=True):
+    """The effect wasn't confirmed. `error` is a stable snake_case word, `detail` is free of data.
+
+    `in_doubt`: it may have happened all the same (an answer that never came).
+    """
+
+    error: str
+    detail: str = ""
+    retryable: bool = False
+    retry_after_ms: int | None = None
+    in_doubt: bool = False
+
+
+Ending = Done | Failed
+
+
+class Produce(Protocol):
+    """Sends one record and waits for its acknowledgement; raises KafkaError or TimeoutError."""
+
+    def __call__(
+        self, topic: str, *, key: bytes | None, value: bytes, headers: Headers
+    ) -> Awaitable[None]: ...
+
+
+class Context(Struct, frozen=True):
+    """The tools of a runner: a guarded HTTP session, a producer, a clock (ms since the epoch), settings."""
+
+    settings: EffectSettings
+    internal_topics: frozenset[str]
+    http: ClientSession
+    produce: Produce
+    now_ms: Callable[[], int]
+
+
+P_contra = TypeVar("P_contra", bound=ActionParams, contravariant=True)
+
+
+class Provider(Protocol[P_contra]):
+    """One kind of action; `name` is its `type` in definitions. `idempotent`: it hands the idempotency key on, so a repeated call is harmless."""
+
+    name: ClassVar[str]
+    idempotent: ClassVar[bool]
+    params: ClassVar[Any]  # its ActionParams
+
+    async def perform(self, request: EffectRequest, params: P_contra, context: Context) -> Ending:
+        """One call. Ends with Done or Failed; what it raises becomes `provider_error`. Cancelled at its timeout."""
+
+
+def rfc3339(time_ms: int) -> str:
+    """A time as CloudEvents write it, in UTC with milliseconds."""
+    return (
+        datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

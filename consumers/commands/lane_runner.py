@@ -1,0 +1,247 @@
+"""The loop of one owned lane: place, take batches, fire timers, answer operators; after any error begin anew."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from eventsourcing.persistence import DataError, PersistenceError
+
+from consumers.commands.controls import Controls
+from consumers.commands.placing import place
+from consumers.commands.suspects import Suspects
+from orchestrator import metrics
+from orchestrator.core.errors import Fenced, LaneStopped
+from orchestrator.core.lane_events import Rebased
+from orchestrator.engine.follower import Follower, report_lag
+from orchestrator.engine.lane import Committed, Lane
+from orchestrator.engine.positions import IN
+from orchestrator.engine.store import Move
+
+_BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.2, 5.0
+_IDLE_WAIT_MS = 200
+_CLOCK_EVERY_S = 10.0
+_CONTROLS_EVERY_S = 1.0
+_REPORT_EVERY_S = 2.0
+log = structlog.get_logger("lane")
+
+
+class LaneRunner:
+    """Runs until cancelled. `state` is `opening`, `ready`, `paused`, `waiting` or `stopped`, with `reason`."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        consumer: AIOKafkaConsumer,
+        topics: Mapping[str, bool],  # name to whether it carries raw events
+        followers: Callable[[Lane], Sequence[Follower]],
+        batch_commands: int,
+    ) -> None:
+        self.lane = lane
+        self.state, self.reason = "opening", ""
+        self._consumer = consumer
+        self._raw = dict(topics)
+        self._partitions = [TopicPartition(topic, lane.number) for topic in topics]
+        self._make_followers = followers
+        self._followers: Sequence[Follower] = ()
+        self._batch_commands = batch_commands
+        self._suspects = Suspects(lane)
+        self._controls = Controls(lane)
+        self._failures = 0
+        self._clock: tuple[float, int] | None = None
+        self._next_controls_s = 0.0
+        self._reported_s = 0.0
+
+    async def run(self) -> None:
+        while True:
+            cause = "error"
+            try:
+                await self._own()
+            except* Fenced as lost:
+                cause = "fenced"
+                self._say("waiting", str(lost.exceptions[0]))
+            except* LaneStopped as stop:
+                cause = "stopped"
+                self._say("stopped", str(stop.exceptions[0]))
+            except* (PersistenceError, KafkaError, TimeoutError, OSError) as lost:
+                cause = "unavailable"
+                self._say("waiting", _first(lost))
+            except* Exception as error:
+                log.exception("lane failed", lane=self.lane.number)
+                self._say("waiting", _first(error))
+            metrics.RESTARTS.labels(cause).inc()
+            self._consumer_pause()
+            await self._wait(cause)
+
+    def _say(self, state: str, reason: str) -> None:
+        if state != self.state or self._failures in (0, 10):
+            log.warning("lane " + state, lane=self.lane.number, reason=reason)
+        self.state, self.reason = state, reason
+        metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(0)
+
+    async def _wait(self, cause: str) -> None:
+        self._failures += 1
+        delay_s = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2 ** min(self._failures, 10))
+        await asyncio.sleep(delay_s)
+        if cause == "stopped":  # an operator's rebase is read while nothing else is
+            try:
+                await self.lane.open()
+                await self._controls.answer(self)
+            except (PersistenceError, Fenced) as error:
+                self._say("stopped", f"{self.reason} (and: {error})")
+
+    def _consumer_pause(self) -> None:
+        for partition in self._partitions:
+            if partition in self._consumer.assignment():
+                self._consumer.pause(partition)
+
+    async def _own(self) -> None:
+        """One incarnation of the lane, from opening to the first error."""
+        await self.lane.open()
+        await self._suspects.open()
+        self._clock = None
+        await self._place()
+        self._followers = self._make_followers(self.lane)
+        async with asyncio.TaskGroup() as group:
+            for follower in self._followers:
+                group.create_task(follower.run(), name=f"lane {self.lane.number} {follower.name}")
+            group.create_task(self._loop(), name=f"lane {self.lane.number}")
+
+    async def _place(self) -> None:
+        for partition in self._partitions:
+            topic, at = partition.topic, self.lane.offsets[partition.topic]
+            placing = await place(self._consumer, partition, at, self.lane.details[topic], self.lane.number)
+            if placing.rebased is not None:
+                await self.rebase(topic, placing.next_offset - 1, placing.rebased)
+            self._consumer.seek(partition, placing.next_offset)
+            self._consumer.resume(partition)
+
+    async def rebase(self, topic: str, resumes_after: int, reason: str) -> None:
+        """Set the position elsewhere and record it; keys make reading again safe."""
+        was = self.lane.offsets[topic]
+        event = Rebased(topic, was, resumes_after, reason)
+        await self.lane.note([(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")])
+        self.lane.offsets[topic] = resumes_after
+        self.lane.details[topic] = "{}"
+        log.warning("lane rebased", lane=self.lane.number, topic=topic, was_at=was, after=resumes_after, reason=reason)
+
+    async def _loop(self) -> None:
+        while True:
+            await self._answer_operators()
+            if self.lane.log.paused:
+                self._note_state("paused")
+                await asyncio.sleep(_CONTROLS_EVERY_S / 2)
+                continue
+            limit = 1 if self._suspects.careful else self._batch_commands
+            try:
+                got = await self._consumer.getmany(*self._partitions, timeout_ms=self._wait_ms(), max_records=limit)
+            except OffsetOutOfRangeError as gap:
+                raise TimeoutError(f"the log moved under the reader ({gap}); placing again") from gap
+            except IllegalStateError as gone:
+                raise TimeoutError(f"the partition is being taken away ({gone})") from gone
+            for partition, records in got.items():
+                await self._handle(partition.topic, records)
+            self._note_state("ready")
+            await self._fire_timers(idle=not got)
+            self._report()
+
+    def _note_state(self, state: str) -> None:
+        if self.state != state:
+            log.info("lane " + state, lane=self.lane.number, position=self.lane.position)
+            self.state, self.reason, self._failures = state, "", 0
+            metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(1)
+
+    def _wait_ms(self) -> int:
+        due_ms = self.lane.next_due_ms
+        if due_ms is None or self._clock is None:
+            return _IDLE_WAIT_MS
+        return int(min(_IDLE_WAIT_MS, max(1, due_ms - self._clock_guess_ms())))
+
+    async def _handle(self, topic: str, records: list[Any]) -> None:
+        """Commit these records; what storage refuses is found by halving and dead-lettered alone."""
+        try:
+            await self._handle_once(topic, records)
+        except DataError as first:
+            log.warning("batch refused", lane=self.lane.number, size=len(records), error=str(first)[:300])
+            await self._halve(topic, records)
+
+    async def _halve(self, topic: str, records: list[Any]) -> None:
+        await self.lane.open()
+        records = [r for r in records if r.offset > self.lane.offsets[topic]]
+        if not records:
+            return
+        try:
+            await self._handle_once(topic, records)
+        except DataError:
+            if len(records) == 1:
+                await self.lane.open()
+                await self._handle_once(topic, records, poison="storage_refused")
+                return
+            middle = len(records) // 2
+            await self._halve(topic, records[:middle])
+            await self._halve(topic, records[middle:])
+
+    async def _handle_once(self, topic: str, records: list[Any], poison: str = "") -> None:
+        poison = poison or await self._suspects.begin(topic, records[0])
+        committed = await self.lane.handle(
+            topic, records, raw=self._raw[topic], extra=self._suspects.cleared(), poison=poison
+        )
+        self._suspects.progressed(len(records))
+        self.feed(committed)
+
+    def feed(self, committed: Committed | None) -> None:
+        """Hand a transaction's events to the followers."""
+        if committed is not None:
+            for follower in self._followers:
+                follower.feed(committed)
+
+    async def _fire_timers(self, *, idle: bool) -> None:
+        due_ms = self.lane.next_due_ms
+        if due_ms is None:
+            return
+        now_ms = self.lane.log.lane_ms
+        if idle and self._caught_up():
+            if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_EVERY_S:
+                self._clock = (time.monotonic(), await self.lane.run(self.lane.store.clock_ms))
+            now_ms = max(now_ms, self._clock_guess_ms())
+        if due_ms <= now_ms:
+            self.feed(await self.lane.fire_timers(now_ms))
+
+    def _clock_guess_ms(self) -> int:
+        """PostgreSQL's clock, carried on by ours for a few seconds."""
+        assert self._clock is not None
+        return self._clock[1] + int((time.monotonic() - self._clock[0]) * 1000)
+
+    def _caught_up(self) -> bool:
+        for partition in self._partitions:
+            end = self._consumer.highwater(partition)
+            if end is None or end > self.lane.offsets[partition.topic] + 1:
+                return False
+        return True
+
+    async def _answer_operators(self) -> None:
+        if time.monotonic() >= self._next_controls_s:
+            self._next_controls_s = time.monotonic() + _CONTROLS_EVERY_S
+            await self._controls.answer(self)
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported_s < _REPORT_EVERY_S:
+            return
+        self._reported_s = time.monotonic()
+        for follower in self._followers:
+            report_lag(self.lane.number, follower)
+        for partition in self._partitions:
+            end = self._consumer.highwater(partition)
+            if end is not None:
+                lag = max(0, end - 1 - self.lane.offsets[partition.topic])
+                metrics.LANE_LAG.labels(f"{self.lane.number:03d}", partition.topic).set(lag)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"[:500]

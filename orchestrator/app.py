@@ -1,0 +1,160 @@
+"""Wiring: a worker is lanes with their followers, an effect runner, probes and a watchdog in one process."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from eventsourcing.persistence import PersistenceError
+
+from consumers.commands.consumer import CommandConsumer
+from consumers.commands.lane_runner import LaneRunner
+from orchestrator import definitions, kafka_topics, metrics
+from orchestrator.core.decider import Definition, JourneyKind
+from orchestrator.engine.catalogue import Catalogue
+from orchestrator.engine.codec import Codec
+from orchestrator.engine.follower import Follower
+from orchestrator.engine.lane import Lane
+from orchestrator.engine.store import LaneStore
+from orchestrator.installation import Databases, lanes_of
+from orchestrator.journeys import KINDS
+from orchestrator.probes import Probes
+from orchestrator.settings import Settings
+from orchestrator.watchdog import Watchdog
+from projections.dead_letters import DeadLetters
+from projections.exactly_once import ExactlyOnce
+from projections.journeys import Journeys
+from projections.producers import SharedProducer
+from projections.publisher import Publisher
+
+log = structlog.get_logger("worker")
+
+
+class Worker:
+    """One worker process. `run` ends on SIGTERM or SIGINT, or by raising."""
+
+    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS) -> None:
+        self._settings = settings
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._databases = Databases(settings, pool_size=8)
+        self._codec = Codec(event for kind in kinds for event in kind.events)
+        self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="postgres")
+        self._producer = SharedProducer(settings.kafka())
+        self._lanes = 0
+        self._catalogue = Catalogue(self._databases.main, self._build)
+        self._consumer: CommandConsumer | None = None
+        self.probes = Probes(settings.metrics_host, max(0, settings.metrics_port), self.readiness)
+
+    def _build(self, kind: str, definition_id: str, version: int, document: str) -> Definition:
+        return definitions.build(kind, definition_id, version, orjson.loads(document), kinds=self._kinds)
+
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz answers."""
+        consumer = self._consumer
+        lanes = {f"{r.lane.number:03d}": {"state": r.state, "reason": r.reason} for r in consumer.runners} if consumer else {}
+        joined = consumer is not None and consumer.joined
+        kafka = consumer is not None and consumer.kafka_up
+        ready = joined and kafka and all(lane["state"] in ("ready", "paused") for lane in lanes.values())
+        return {"ready": ready, "kafka": "up" if kafka else "waiting", "lanes": lanes}
+
+    async def run(self) -> None:
+        """Until asked to stop. Raises ConfigurationError when settings, database and topics don't fit."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        if self._settings.metrics_port >= 0:
+            await self.probes.start()
+            log.info("probes listening", port=self.probes.port)
+        stop = asyncio.create_task(stopping.wait())
+        work = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait((stop, work), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            work.cancel()
+            await asyncio.wait((work,), timeout=20)
+            stop.cancel()
+            await self._producer.close()
+            await self.probes.stop()
+            self._databases.close()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _work(self) -> None:
+        self._lanes = await self._check()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Watchdog(self._settings.stall_timeout_s).beat())
+            group.create_task(self._consume())
+
+    async def _check(self) -> int:
+        """Wait for database and broker, then compare them."""
+        delay_s = 0.2
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                lanes = await loop.run_in_executor(self._executor, lanes_of, self._databases.main)
+                await kafka_topics.check(self._settings, lanes)
+            except (PersistenceError, KafkaError, OSError, TimeoutError) as error:
+                log.warning("waiting for PostgreSQL and Kafka", error=f"{type(error).__name__}: {error}"[:300])
+                await asyncio.sleep(delay_s)
+                delay_s = min(5.0, delay_s * 2)
+            else:
+                return lanes
+
+    async def _consume(self) -> None:
+        settings = self._settings
+        self._consumer = CommandConsumer(
+            kafka=settings.kafka(),
+            group_id=settings.consumer_group,
+            topics=(settings.topic("commands"), settings.topic("raw")),
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            make_runner=self._make_runner,
+        )
+        await self._consumer.run()
+
+    def _make_runner(self, lane: int, consumer: AIOKafkaConsumer) -> LaneRunner:
+        settings = self._settings
+        store = LaneStore(self._databases.of_lane(lane), lane)
+        made = Lane(
+            store,
+            lanes=self._lanes,
+            kinds=self._kinds,
+            catalogue=self._catalogue,
+            codec=self._codec,
+            executor=self._executor,
+            default_organization=settings.default_organization,
+            cache_streams=max(1_000, settings.cache_streams // self._lanes),
+        )
+        topics = {settings.topic("commands"): False, settings.topic("raw"): True}
+        return LaneRunner(made, consumer, topics, self._followers, settings.batch_commands)
+
+    def _followers(self, lane: Lane) -> Sequence[Follower]:
+        settings = self._settings
+        return (
+            Publisher(lane, self._producer, settings.topics),
+            ExactlyOnce(lane, settings.kafka(), settings.topics, settings.topic_prefix + settings.consumer_group),
+            Journeys(
+                lane,
+                growth_events=settings.snapshot_growth_events,
+                quiet_ms=settings.snapshot_quiet_ms,
+                dirty_max=max(1_000, settings.dirty_streams // self._lanes),
+            ),
+            DeadLetters(lane),
+        )
+
+
+def run_worker(settings: Settings) -> None:
+    """The body of a worker process."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Worker(settings).run())
+
+
+__all__ = ["Worker", "metrics", "run_worker"]

@@ -1,0 +1,104 @@
+"""Facts every kind of journey shares. Names are stable and versioned; class paths never reach a log.
+
+A field called `private` holds personal data: it is stored encrypted under its customer's key and never
+leaves on an outgoing topic.
+"""
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+
+class Event(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Base of all domain events; `NAME` is what the log stores."""
+
+    NAME: ClassVar[str] = ""
+
+
+class CommandRejected(Event):
+    """A rule said no; the stream remembers the key so that a repeat gets the same answer."""
+
+    NAME: ClassVar[str] = "journey.command_rejected.v1"
+    rule: str
+    inputs: dict[str, Any] = {}
+
+
+class CommandIgnored(Event):
+    """Nothing to do, on purpose: a late timer, an effect's second answer, a command without consequence."""
+
+    NAME: ClassVar[str] = "journey.command_ignored.v1"
+    reason: str
+
+
+class JourneyStarted(Event):
+    """The journey exists from here on, pinned to this version of its definition."""
+
+    NAME: ClassVar[str] = "journey.started.v1"
+    definition_version: int
+    at_ms: int
+    context: dict[str, Any] = {}
+    private: dict[str, Any] = {}
+
+
+class TimerArmed(Event):
+    """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled."""
+
+    NAME: ClassVar[str] = "journey.timer_armed.v1"
+    timer: str
+    due_ms: int
+
+
+class TimerCancelled(Event):
+    """The timer's command won't come."""
+
+    NAME: ClassVar[str] = "journey.timer_cancelled.v1"
+    timer: str
+
+
+class EffectRequested(Event):
+    """Something outside has to happen once; its result comes back as a command naming `effect` and `attempt`.
+
+    `effect` is unique in its stream; `suppressed` says that a backfill recorded it without performing it.
+    """
+
+    NAME: ClassVar[str] = "journey.effect_requested.v1"
+    effect: str
+    action: str  # the name in the definition
+    type: str  # the provider: webhook, publish, log ...
+    params: dict[str, Any]
+    attempt: int = 1
+    timeout_ms: int = 10_000
+    suppressed: bool = False
+    private: dict[str, Any] = {}
+
+
+class EffectSucceeded(Event):
+    """The provider confirmed the effect."""
+
+    NAME: ClassVar[str] = "journey.effect_succeeded.v1"
+    effect: str
+    attempt: int
+    result: dict[str, Any] = {}
+
+
+class EffectFailed(Event):
+    """The effect won't be tried again; `error` is the provider's or the engine's stable word for why."""
+
+    NAME: ClassVar[str] = "journey.effect_failed.v1"
+    effect: str
+    attempt: int
+    error: str
+    detail: str = ""
+    unknown: bool = False  # the call may have happened: its result never came back
+
+
+SHARED_EVENTS: tuple[type[Event], ...] = (
+    CommandRejected,
+    CommandIgnored,
+    JourneyStarted,
+    TimerArmed,
+    TimerCancelled,
+    EffectRequested,
+    EffectSucceeded,
+    EffectFailed,
+)

@@ -1,0 +1,253 @@
+"""One batch of a lane, decided in memory: from messages and frames to the events of one transaction."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from orchestrator.core.addresses import Stream, lane_stream
+from orchestrator.core.decider import Definition, EffectResult, Facts, JourneyKind, TimerFired
+from orchestrator.core.errors import Malformed, Rejected, Undecidable
+from orchestrator.core.events import CommandIgnored, CommandRejected, Event, TimerArmed, TimerCancelled
+from orchestrator.core.messages import Command, Outcome
+from orchestrator.engine.catalogue import Catalogue
+from orchestrator.engine.codec import Codec
+from orchestrator.engine.digests import canonical, digest, key_hash
+from orchestrator.engine.envelope import Envelope, Recorded
+from orchestrator.engine.frame import TIMER_SOURCE, Frame, Timer, timer_id
+from orchestrator.engine.keyring import KeyRing
+from orchestrator.engine.store import TimerRow
+
+LANE_SOURCE = "engine/lane"
+TIMER_TYPE = "timer.fired"
+_BACKFILL_TIMERS_MAX = 10_000
+_CLOCK_SKEW_MS = 60_000
+_EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
+
+
+class Repeat(NamedTuple):
+    """A command whose key its stream knows: the first outcome is told again, once its event is read."""
+
+    command: Command
+    stream: Stream
+    first_version: int
+    digest: str
+
+
+class Batch:
+    """The growing transaction. Decide everything, settle the repeats, note the outcomes, then commit or drop it."""
+
+    def __init__(
+        self,
+        *,
+        lane: int,
+        secret: bytes,
+        kinds: Mapping[str, JourneyKind],
+        catalogue: Catalogue,
+        codec: Codec,
+        keys: KeyRing,
+        position: int,
+        lane_version: int,
+        now_ms: int,
+    ) -> None:
+        self.events: list[Recorded] = []
+        self.touched: dict[UUID, Frame] = {}
+        self.repeats: list[Repeat] = []
+        self.timers: dict[tuple[UUID, str], TimerRow | None] = {}  # None: deleted
+        self.now_ms = now_ms
+        self.position = position
+        self.lane_version = lane_version
+        self._lane = lane_stream(lane)
+        self._secret = secret
+        self._kinds = kinds
+        self._catalogue = catalogue
+        self._codec = codec
+        self._keys = keys
+        self._first_of: dict[tuple[UUID, int], Recorded] = {}
+
+    def decide(self, frame: Frame, command: Command) -> None:
+        """Decide one command against one stream. Raises Undecidable; the frame is then unchanged."""
+        stream_id = frame.stream.id
+        body = digest(self._secret, stream_id, canonical(command.type, command.data))
+        hashed = key_hash(self._secret, command.source, command.id)
+        first = frame.keys.find(hashed)
+        if first is not None:
+            self.repeats.append(Repeat(command, frame.stream, first, body))
+            return
+        now_ms = self.now_ms
+        if command.backfill and command.time_ms is not None:
+            self._fire_before(frame, command.time_ms)
+            now_ms = command.time_ms
+        self._decide_new(frame, command, hashed, body, now_ms)
+
+    def fire(self, frame: Frame, row: TimerRow, now_ms: int) -> None:
+        """A timer row that is due: decide it, move it when its deadline has moved, drop it when nothing waits."""
+        timer = frame.timers.get(row.timer)
+        deadline = frame.kind.deadline_ms(frame.state, row.timer) if timer else None
+        if timer is None or deadline is None:
+            self.timers[(row.stream_id, row.timer)] = None
+        elif deadline > now_ms:
+            self.timers[(row.stream_id, row.timer)] = row._replace(due_ms=deadline, armed_at=timer.armed_at)
+        else:
+            self._fire(frame, row.timer, timer, now_ms)
+
+    def _fire_before(self, frame: Frame, time_ms: int) -> None:
+        """History brings its own clock: what was due before the next imported command happens first, in order."""
+        for _ in range(_BACKFILL_TIMERS_MAX):
+            due = [
+                (deadline, name)
+                for name in frame.timers
+                if (deadline := frame.kind.deadline_ms(frame.state, name)) is not None and deadline <= time_ms
+            ]
+            if not due:
+                return
+            deadline, name = min(due)
+            self._fire(frame, name, frame.timers[name], deadline, backfill=True)
+        raise Undecidable("timer_loop", f"more than {_BACKFILL_TIMERS_MAX} timers fired before one imported command")
+
+    def _fire(self, frame: Frame, name: str, timer: Timer, now_ms: int, *, backfill: bool = False) -> None:
+        deadline = frame.kind.deadline_ms(frame.state, name) or now_ms
+        command = Command(
+            source=TIMER_SOURCE,
+            id=timer_id(frame.stream.text, name, timer.armed_at),
+            type=TIMER_TYPE,
+            owner=frame.stream.owner,
+            stream=frame.stream,
+            data={},
+            time_ms=deadline,
+            backfill=backfill,
+        )
+        hashed = key_hash(self._secret, command.source, command.id)
+        self.timers[(frame.stream.id, name)] = None
+        self._decide_new(frame, command, hashed, "", now_ms, TimerFired(name, deadline))
+
+    def _decide_new(
+        self, frame: Frame, command: Command, hashed: bytes, body: str, now_ms: int, typed: Any = None
+    ) -> None:
+        definition = self._definition(frame)
+        occurred_ms = now_ms if command.time_ms is None else min(command.time_ms, now_ms + _CLOCK_SKEW_MS)
+        kind = frame.kind
+        if typed is None:
+            typed = self._parse(kind, command)
+        facts = Facts(
+            now_ms, occurred_ms, frame.stream, definition, frame.version,
+            command.backfill, not command.backfill,
+        )  # fmt: skip
+        try:
+            events = kind.decide(frame.state, typed, facts)
+        except Rejected as no:
+            events = [CommandRejected(no.rule, no.inputs)]
+        except Undecidable:
+            raise
+        except Exception as error:
+            raise Undecidable("decider_failed", f"{type(error).__name__}: {error}") from error
+        if not events:
+            events = [CommandIgnored("no_consequence")]
+        recorded = self._record(frame, command, body, events, now_ms, occurred_ms)
+        fired = command.id if command.source == TIMER_SOURCE else None
+        for index, event in enumerate(events):
+            frame.evolve_own(hashed if index == 0 else None, event, fired)
+            self._track_timer(frame, event)
+        self._first_of[(recorded[0].stream_id, recorded[0].version)] = recorded[0]
+        self.events += recorded
+        self.position += len(recorded)
+        self.touched[recorded[0].stream_id] = frame
+
+    def _definition(self, frame: Frame) -> Definition:
+        stream = frame.stream
+        if frame.definition_version:
+            found = self._catalogue.version(stream.kind, stream.definition, frame.definition_version)
+        else:
+            found = self._catalogue.newest(stream.kind, stream.definition)
+        if found is None:
+            raise Undecidable("unknown_definition", f"no definition {stream.kind}:{stream.definition} is published")
+        return found
+
+    def _parse(self, kind: JourneyKind, command: Command) -> Any:
+        if command.stream is None:
+            return kind.parse_raw(command.type, command.data)
+        status = _EFFECT_TYPES.get(command.type)
+        if status is not None:
+            try:
+                return msgspec.convert(command.data | {"status": status}, EffectResult)
+            except msgspec.ValidationError as error:
+                raise Malformed(f"{command.type}: {error}") from error
+        if command.type == TIMER_TYPE or command.source == TIMER_SOURCE:
+            raise Malformed(f"{command.type} from {command.source} is reserved for the engine", reason="reserved")
+        return kind.parse(command.type, command.data)
+
+    def _record(
+        self, frame: Frame, command: Command, body: str, events: Iterable[Event], now_ms: int, occurred_ms: int
+    ) -> list[Recorded]:
+        """Encode before anything is evolved, so that a value the log can't keep leaves the frame as it was."""
+        events = list(events)
+        stream_id, text, count = frame.stream.id, frame.stream.text, len(events)
+        recorded = []
+        for index, event in enumerate(events):
+            envelope = Envelope(
+                text, command.source, command.id, body, now_ms, event, command.type, index, count,
+                occurred_ms if occurred_ms != now_ms else None,
+                command.reply_to, command.traceparent, command.tracestate,
+            )  # fmt: skip
+            try:
+                stored = self._codec.encode(envelope, self._keys.key_for_writing)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise Undecidable("unstorable", f"{type(event).__name__} can't be stored: {error}") from error
+            at = index + 1
+            recorded.append(Recorded(self.position + at, stream_id, frame.version + at, event.NAME, envelope, stored))
+        return recorded
+
+    def _track_timer(self, frame: Frame, event: Event) -> None:
+        if type(event) is TimerArmed:
+            key = (frame.stream.id, event.timer)
+            self.timers[key] = TimerRow(*key, frame.version, event.due_ms, frame.stream.text)
+        elif type(event) is TimerCancelled:
+            self.timers[(frame.stream.id, event.timer)] = None
+
+    def repeats_elsewhere(self) -> list[tuple[UUID, int]]:
+        """The first events of repeated keys that are not in this batch and have to be read from the log."""
+        places = {(r.stream.id, r.first_version): None for r in self.repeats}
+        return [place for place in places if place not in self._first_of]
+
+    def settle_repeats(self, read: Mapping[tuple[UUID, int], tuple[str, Envelope]]) -> list[Outcome]:
+        """The outcome of each repeat: the first one again, or a conflict when the body is another."""
+        outcomes = []
+        for repeat in self.repeats:
+            place = (repeat.stream.id, repeat.first_version)
+            own = self._first_of.get(place)
+            name, envelope = (own.name, own.envelope) if own is not None else read[place]
+            outcomes.append(_settle(repeat, name, envelope))
+        return outcomes
+
+    def note(self, event: Event, command_id: str) -> Recorded:
+        """Append an event to the lane's own stream."""
+        self.position += 1
+        self.lane_version += 1
+        envelope = Envelope(self._lane.text, LANE_SOURCE, command_id, "", self.now_ms, event)
+        stored = self._codec.encode(envelope, self._keys.key_for_writing)
+        recorded = Recorded(self.position, self._lane.id, self.lane_version, event.NAME, envelope, stored)
+        self.events.append(recorded)
+        return recorded
+
+
+def _settle(repeat: Repeat, name: str, first: Envelope) -> Outcome:
+    command = repeat.command
+    if not command.made_by_engine and first.digest != repeat.digest:
+        return Outcome(
+            "rejected", command.source, command.id, repeat.stream.text, repeat.first_version, reason="idempotency_conflict"
+        )
+    return outcome_of(name, first, repeat.first_version, duplicate=True)
+
+
+def outcome_of(name: str, first: Envelope, version: int, *, duplicate: bool = False) -> Outcome:
+    """What a command's first event says became of it."""
+    event = first.data
+    kind, reason, detail = "applied", None, None
+    if name == CommandRejected.NAME:
+        kind, reason, detail = "rejected", event.rule, event.inputs or None
+    elif name == CommandIgnored.NAME:
+        kind, reason = "ignored", event.reason
+    return Outcome(
+        kind, first.source, first.id, first.stream, version + first.count - 1, duplicate, reason, detail  # type: ignore[arg-type]
+    )

@@ -1,0 +1,56 @@
+"""Published definitions: PostgreSQL holds them, each process keeps what it has used compiled."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator.core.decider import Definition
+from orchestrator.engine.database import Database
+
+Build = Callable[[str, str, int, str], Definition]
+"""kind, id, version and the document's JSON text to a compiled definition."""
+
+
+class Catalogue:
+    """Every version of every definition by address, the newest by id, and who listens to a raw event type.
+
+    `refresh` reads what was published since; versions are immutable, so nothing cached is ever stale.
+    """
+
+    def __init__(self, database: Database, build: Build) -> None:
+        self._database = database
+        self._build = build
+        self._revision = 0
+        self._versions: dict[tuple[str, str, int], Definition] = {}
+        self._newest: dict[tuple[str, str], Definition] = {}
+        self._listeners: dict[str, dict[tuple[str, str], None]] = {}
+
+    def refresh(self) -> bool:
+        """Read definitions published since the last call; True when there were any. Synchronous."""
+        rows = self._database.rows(
+            "SELECT kind, id, version, document, revision FROM orchestrator.definitions"
+            " WHERE revision > %s ORDER BY revision",
+            (self._revision,),
+        )
+        for row in rows:
+            self._add(self._build(row["kind"], row["id"], row["version"], row["document"]))
+            self._revision = row["revision"]
+        return bool(rows)
+
+    def _add(self, definition: Definition) -> None:
+        address = (definition.kind, definition.id)
+        self._versions[(*address, definition.version)] = definition
+        newest = self._newest.get(address)
+        if newest is None or newest.version < definition.version:
+            self._newest[address] = definition
+        for event_type in definition.listens:
+            self._listeners.setdefault(event_type, {})[address] = None
+
+    def version(self, kind: str, definition_id: str, version: int) -> Definition | None:
+        return self._versions.get((kind, definition_id, version))
+
+    def newest(self, kind: str, definition_id: str) -> Definition | None:
+        return self._newest.get((kind, definition_id))
+
+    def listeners(self, event_type: str) -> Mapping[tuple[str, str], Any]:
+        """(kind, id) of each definition of which some version lists the raw event type."""
+        return self._listeners.get(event_type, {})

@@ -1,0 +1,205 @@
+"""Kafka records to commands: CloudEvents in binary or structured mode, and the flat raw events of a shop."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from orchestrator.core.addresses import customer, parse_owner, parse_stream
+from orchestrator.core.errors import Malformed
+from orchestrator.core.messages import Command
+
+MAX_COMMAND_BYTES = 256 * 1024
+RAW_SOURCE = "user-interactions"
+FORMAT_HEADER = "journey-format"  # "raw" on a forwarded raw event
+HOPS_HEADER = "journey-hops"
+ORIGIN_HEADER = "journey-origin"
+_ID_MAX_BYTES = 512
+_MAX_DEPTH = 64
+_JSON_TYPES = ("application/json", "application/cloudevents+json", "")
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Record(Protocol):
+    """The fields of a consumed Kafka record that are read here."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class RawEvent(msgspec.Struct, gc=False):
+    """Seed shape of `user-interactions`: one flat JSON object per customer action; `timestamp` in ms."""
+
+    userId: str
+    type: str
+    idempotencyKey: str
+    payload: dict[str, Any] = {}
+    timestamp: int | None = None
+    sessionId: str = ""
+    eventId: str = ""
+
+
+_decode_raw = msgspec.json.Decoder(RawEvent).decode
+
+
+def headers_of(record: Record) -> dict[str, str]:
+    """Headers as text, the last of each name winning. Raises Malformed for bytes that aren't UTF-8."""
+    try:
+        return {name: value.decode() for name, value in record.headers}
+    except (UnicodeDecodeError, AttributeError) as error:
+        raise Malformed("a header is not UTF-8 text") from error
+
+
+def decode(record: Record, *, raw: bool, default_organization: str) -> Command:
+    """The command of a record. Raises Malformed naming the first thing wrong."""
+    if record.value is None:
+        raise Malformed("the record has no value", reason="no_value")
+    if len(record.value) > MAX_COMMAND_BYTES:
+        raise Malformed(f"{len(record.value)} bytes, more than {MAX_COMMAND_BYTES}: send a reference", "too_large")
+    headers = headers_of(record)
+    if raw or headers.get(FORMAT_HEADER) == "raw":
+        return _raw_command(record.value, headers, default_organization)
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in _JSON_TYPES:
+        raise Malformed(f"content-type {content_type[:100]!r} is not application/json", "content_type")
+    if content_type == "application/cloudevents+json":
+        body = _json(record.value)
+        data = body.pop("data", None)
+        return _command({k: v for k, v in body.items() if isinstance(v, str)}, data)
+    return _command({k[3:]: v for k, v in headers.items() if k.startswith("ce_")} | _trace(headers), _json(record.value))
+
+
+def _trace(headers: Mapping[str, str]) -> dict[str, str]:
+    return {k: headers[k] for k in ("traceparent", "tracestate") if k in headers}
+
+
+def _raw_command(value: bytes, headers: Mapping[str, str], default_organization: str) -> Command:
+    try:
+        event = _decode_raw(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"not a raw event: {error}", reason="bad_json") from error
+    data = {"payload": event.payload, "sessionId": event.sessionId}
+    _check_depth(data)
+    owner = customer(headers.get("ce_organization", default_organization), event.userId)
+    return Command(
+        source=RAW_SOURCE,
+        id=_identifier("idempotencyKey", event.idempotencyKey),
+        type=_identifier("type", event.type),
+        owner=owner,
+        stream=None,
+        data=data,
+        time_ms=_instant(event.timestamp),
+        backfill=headers.get("ce_backfill") == "true",
+        traceparent=headers.get("traceparent"),
+        tracestate=headers.get("tracestate"),
+    )
+
+
+def _command(attributes: Mapping[str, str], data: Any) -> Command:
+    if not isinstance(data, dict):
+        raise Malformed("data is not a JSON object", reason="bad_json")
+    _check_depth(data)
+    source, command_id, command_type, subject = (
+        _required(attributes, name) for name in ("source", "id", "type", "subject")
+    )
+    if attributes.get("specversion", "1.0") != "1.0":
+        raise Malformed("ce_specversion is not 1.0")
+    if subject.count("/") == 2:
+        stream, owner = None, parse_owner(subject)
+    else:
+        stream = parse_stream(subject)
+        owner = stream.owner
+    if attributes.get("organization", owner.organization) != owner.organization:
+        raise Malformed("ce_organization is not the organization of ce_subject")
+    return Command(
+        source=source,
+        id=command_id,
+        type=command_type,
+        owner=owner,
+        stream=stream,
+        data=data,
+        time_ms=_rfc3339(attributes.get("time")),
+        reply_to=attributes.get("replyto"),
+        backfill=attributes.get("backfill") == "true",
+        traceparent=attributes.get("traceparent"),
+        tracestate=attributes.get("tracestate"),
+    )
+
+
+def _required(attributes: Mapping[str, str], name: str) -> str:
+    value = attributes.get(name)
+    if value is None:
+        raise Malformed(f"header ce_{name} is missing", reason="missing_header")
+    return _identifier(f"ce_{name}", value) if name != "subject" else value
+
+
+def _identifier(name: str, value: str) -> str:
+    if not value:
+        raise Malformed(f"{name} is empty")
+    if "\x00" in value:
+        raise Malformed(f"{name} contains a NUL character")
+    if len(value) > _ID_MAX_BYTES or len(value.encode(errors="replace")) > _ID_MAX_BYTES:
+        raise Malformed(f"{name} is longer than {_ID_MAX_BYTES} bytes", reason="id_too_long")
+    return value
+
+
+def _json(value: bytes) -> dict[str, Any]:
+    try:
+        return _decode_object(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"not a JSON object: {error}", reason="bad_json") from error
+
+
+def _check_depth(data: dict[str, Any]) -> None:
+    level: list[Any] = [data]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise Malformed(f"data is nested deeper than {_MAX_DEPTH} levels", reason="too_deep")
+
+
+def _instant(value: int | None) -> int | None:
+    if value is not None and not 0 <= value < 253_402_300_800_000:
+        raise Malformed("timestamp is not in milliseconds between 1970 and 9999")
+    return value
+
+
+def _rfc3339(value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise Malformed(f"ce_time {value[:50]!r} is not RFC 3339") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return _instant(round(moment.timestamp() * 1000))
+
+
+def identity_of(record: Record, *, raw: bool) -> dict[str, str | None]:
+    """What can be read of a broken message: source, id, type and subject for its dead letter and outcome."""
+    found: dict[str, str | None] = dict.fromkeys(("source", "id", "type", "subject"))
+    try:
+        headers = headers_of(record)
+        if raw or headers.get(FORMAT_HEADER) == "raw":
+            event = _decode_raw(record.value or b"")
+            found |= {"source": RAW_SOURCE, "id": event.idempotencyKey, "type": event.type}
+        else:
+            found |= {name: headers.get(f"ce_{name}") for name in found}
+    except (Malformed, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass
+    return {name: value if value is None else value[:_ID_MAX_BYTES].replace("\x00", "�") for name, value in found.items()}
+
+

@@ -1,0 +1,53 @@
+"""Encryption keys of subjects, cached; a new subject's key is drawn here and made durable before its first use."""
+
+import os
+from collections import OrderedDict
+
+from orchestrator.engine.store import LaneStore
+
+_KEY_BYTES = 32
+_CACHE_SUBJECTS = 20_000
+
+
+class KeyRing:
+    """Not thread-safe: used by one lane between its transactions."""
+
+    def __init__(self, store: LaneStore) -> None:
+        self._store = store
+        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._drawn: dict[str, bytes] = {}
+
+    def key_for_writing(self, subject: str) -> bytes:
+        """The subject's key; a fresh one when none is known yet (see `make_durable`)."""
+        key = self._known.get(subject) or self._drawn.get(subject)
+        if key is None:
+            key = self._drawn[subject] = os.urandom(_KEY_BYTES)
+        return key
+
+    def key_for_reading(self, subject: str) -> bytes:
+        """The subject's key. Raises KeyError when it was erased or never fetched."""
+        return self._known.get(subject) or self._drawn[subject]
+
+    def make_durable(self) -> bool:
+        """Store drawn keys; False when another owner had made one already and the batch must be decided again."""
+        if not self._drawn:
+            return True
+        drawn, self._drawn = self._drawn, {}
+        stored = self._store.subject_keys(list(drawn), create=drawn)
+        self._remember(stored)
+        return stored == drawn
+
+    def fetch(self, subjects: set[str]) -> None:
+        """Make the keys of these subjects readable, where they exist."""
+        missing = [s for s in subjects if s not in self._known]
+        if missing:
+            self._remember(self._store.subject_keys(missing))
+
+    def clear(self) -> None:
+        self._known.clear()
+        self._drawn.clear()
+
+    def _remember(self, keys: dict[str, bytes]) -> None:
+        self._known.update(keys)
+        while len(self._known) > _CACHE_SUBJECTS:
+            self._known.popitem(last=False)

@@ -1,0 +1,422 @@
+"""The owner's side of one lane: a cache of frames, and batches that are either committed whole or never were."""
+
+import asyncio
+import base64
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from hashlib import blake2b
+from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+
+import msgspec
+
+from orchestrator import metrics
+from orchestrator.core.addresses import Stream, lane_of, lane_stream, stream_of
+from orchestrator.core.decider import JourneyKind
+from orchestrator.core.errors import LaneStopped, Undecidable
+from orchestrator.core.events import Event
+from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
+from orchestrator.core.messages import Command, Outcome
+from orchestrator.engine import inbound
+from orchestrator.engine.batch import Batch, outcome_of
+from orchestrator.engine.catalogue import Catalogue
+from orchestrator.engine.codec import SEALED_MARK, Codec
+from orchestrator.engine.envelope import Envelope, Recorded
+from orchestrator.engine.frame import Frame, Snapshot, Timer
+from orchestrator.engine.keyring import KeyRing
+from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
+from orchestrator.engine.store import Append, LaneStore, Loaded, Move
+
+_DIGEST_BYTES = 16
+_TIMER_BATCH = 500
+_T = TypeVar("_T")
+
+
+class Capture(NamedTuple):
+    """A journey as it stood right after a commit; safe to keep while its frame moves on."""
+
+    frame: Frame
+    version: int
+    state: Any
+    definition_version: int
+    timers: Mapping[str, Timer]
+    at_ms: int
+
+
+class Committed(NamedTuple):
+    """What one transaction added to the log."""
+
+    events: Sequence[Recorded]
+    captures: Sequence[Capture]
+    appended_ms: Sequence[int]  # broker append time of each message handled
+
+
+class Intake(NamedTuple):
+    """A message on its way to decisions: its command and the streams it is for, or why there are none."""
+
+    record: inbound.Record
+    raw: bool
+    command: Command | None
+    streams: Sequence[Stream]
+    trouble: Undecidable | None
+
+
+class Lane:
+    """Not safe for concurrent calls: whoever owns the lane calls its methods one after another."""
+
+    def __init__(
+        self,
+        store: LaneStore,
+        *,
+        lanes: int,
+        kinds: Mapping[str, JourneyKind],
+        catalogue: Catalogue,
+        codec: Codec,
+        executor: Executor,
+        default_organization: str,
+        cache_streams: int,
+    ) -> None:
+        self.number = store.lane
+        self.store = store
+        self.offsets: dict[str, int] = {}
+        self.details: dict[str, str] = {}
+        self.log = LogDetail()
+        self.position = 0
+        self.next_due_ms: int | None = None
+        self._lanes = lanes
+        self._kinds = kinds
+        self._catalogue = catalogue
+        self._codec = codec
+        self._executor = executor
+        self._organization = default_organization
+        self._cache_streams = cache_streams
+        self._frames: OrderedDict[str, Frame] = OrderedDict()
+        self._keys = KeyRing(store)
+        self._secret = b""
+
+    @property
+    def secret(self) -> bytes:
+        return self._secret
+
+    async def run(self, call: Callable[..., _T], *args: Any) -> _T:
+        """A store call, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
+
+    async def open(self) -> None:
+        """Forget everything and read where the lane stands. Raises the library's PersistenceError."""
+        self._frames.clear()
+        self._keys.clear()
+        positions = await self.run(self.store.positions)
+        self._secret = await self.run(self.store.secret)
+        self.position = positions[LOG].at
+        self.log = log_detail(positions[LOG].detail)
+        self.offsets = {n.removeprefix(IN): p.at for n, p in positions.items() if n.startswith(IN)}
+        self.details = {n.removeprefix(IN): p.detail for n, p in positions.items() if n.startswith(IN)}
+        self.next_due_ms = await self.run(self.store.next_due_ms)
+        await self.run(self._catalogue.refresh)
+
+    async def handle(
+        self, topic: str, records: Sequence[Any], *, raw: bool, extra: Sequence[Move] = (), poison: str = ""
+    ) -> Committed:
+        """Decide a batch of one topic and commit it with the position after it. `poison`: dead-letter all, unread."""
+        now_ms = max(self.log.lane_ms, records[-1].timestamp)
+        intakes = [self._intake(r, raw=raw, poison=poison) for r in records]
+        if await self._refresh_catalogue(intakes):
+            intakes = [self._intake(r, raw=raw, poison=poison) for r in records]
+        while True:
+            with metrics.DECIDE_S.time():
+                batch = await self._decide(intakes, now_ms)
+            if await self.run(self._keys.make_durable):
+                break
+            self._frames.clear()  # another owner drew a key first: what was sealed here can't be opened
+        last = records[-1]
+        detail = TopicDetail(last.timestamp, record_digest(last), **_origin(self.details[topic]))
+        moves = [Move(IN + topic, self.offsets[topic], last.offset, encode(detail)), *extra]
+        committed = await self._commit(batch, moves, [r.timestamp for r in records])
+        self.offsets[topic] = last.offset
+        self.details[topic] = encode(detail)
+        metrics.BATCH_SIZE.observe(len(records))
+        return committed
+
+    async def fire_timers(self, now_ms: int) -> Committed | None:
+        """Fire up to a bounded number of due timers at lane time `now_ms`; None when nothing was due."""
+        now_ms = max(self.log.lane_ms, now_ms)
+        rows = await self.run(self.store.due_timers, now_ms, _TIMER_BATCH)
+        if not rows:
+            self.next_due_ms = await self.run(self.store.next_due_ms)
+            return None
+        streams = [inbound.parse_stream(row.stream) for row in rows]
+        await self._load(streams)
+        batch = self._new_batch(now_ms)
+        for row, stream in zip(rows, streams, strict=True):
+            frame = self._frames[stream.text]
+            try:
+                batch.fire(frame, row, now_ms)
+            except Undecidable as trouble:
+                raise LaneStopped(f"timer {row.timer} of {row.stream} can't be decided: {trouble}") from trouble
+            metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
+        metrics.TIMERS_DUE.inc(len(rows))
+        committed = await self._commit(batch, [], [])
+        self.next_due_ms = await self.run(self.store.next_due_ms)
+        return committed
+
+    async def note(
+        self, events: Sequence[tuple[Event, str]], moves: Sequence[Move] = (), log: LogDetail | None = None
+    ) -> Committed:
+        """Append events to the lane's own stream: rebases, pauses, what operators asked for."""
+        batch = self._new_batch(self.log.lane_ms)
+        for event, command_id in events:
+            batch.note(event, command_id)
+        await self.run(self._keys.make_durable)
+        return await self._commit(batch, moves, [], log)
+
+    async def committed_captures(self, streams: Sequence[Stream]) -> list[Capture]:
+        """These journeys as the log has them, read beside the cache: a batch may be under way in it."""
+        frames = await self._read_frames({s.text: s for s in streams})
+        return [self._capture(frame) for frame in frames]
+
+    async def read_log(self, after: int, limit: int) -> list[Recorded]:
+        """Committed events after a position, decoded."""
+        rows = await self.run(self.store.read_log, after, limit)
+        await self._fetch_keys(row.stored for row in rows)
+        return [
+            Recorded(r.position, r.stream_id, r.version, r.name, self._decode(r.name, r.stored), r.stored) for r in rows
+        ]
+
+    async def event_at(self, stream: Stream, version: int) -> Recorded | None:
+        """One event of a stream, or None."""
+        found = await self.run(self.store.events_at, [(stream.id, version)])
+        if (stream.id, version) not in found:
+            return None
+        name, stored = found[(stream.id, version)]
+        await self._fetch_keys([stored])
+        return Recorded(0, stream.id, version, name, self._decode(name, stored), stored)
+
+    def seal_snapshot(self, snapshot: Snapshot) -> bytes:
+        """The stored form of a snapshot; its subject's key exists once an event of it was sealed."""
+        return self._codec.encode_snapshot(snapshot, self._keys.key_for_writing)
+
+    def _intake(self, record: Any, *, raw: bool, poison: str) -> Intake:
+        try:
+            if poison:
+                raise Undecidable(poison, "handling this message ended its worker again and again")
+            command = inbound.decode(record, raw=raw, default_organization=self._organization)
+            if lane_of(command.owner.text, self._lanes) != self.number:
+                return Intake(record, raw, command, (), None)
+            return Intake(record, raw, command, self._targets(command), None)
+        except Undecidable as trouble:
+            return Intake(record, raw, None, (), trouble)
+
+    def _targets(self, command: Command) -> Sequence[Stream]:
+        if command.stream is not None:
+            if command.stream.kind not in self._kinds:
+                raise Undecidable("unknown_kind", f"no journeys of kind {command.stream.kind[:50]!r}")
+            if self._catalogue.newest(command.stream.kind, command.stream.definition) is None:
+                raise Undecidable("unknown_definition", f"{command.stream.kind}:{command.stream.definition} is not published")
+            return (command.stream,)
+        listeners = self._catalogue.listeners(command.type)
+        if not listeners:
+            raise Undecidable("unknown_type", f"no published definition lists the event type {command.type[:100]!r}")
+        return [stream_of(command.owner, kind, definition) for kind, definition in listeners]
+
+    async def _refresh_catalogue(self, intakes: Sequence[Intake]) -> bool:
+        missing = any(i.trouble and i.trouble.reason in ("unknown_definition", "unknown_type") for i in intakes)
+        return missing and await self.run(self._catalogue.refresh)
+
+    async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
+        await self._load([s for i in intakes for s in i.streams])
+        batch = self._new_batch(now_ms)
+        lost: list[tuple[Intake, Undecidable]] = []
+        strays: list[Intake] = []
+        for intake in intakes:
+            if intake.trouble is not None:
+                lost.append((intake, intake.trouble))
+            elif not intake.streams:
+                strays.append(intake)
+            else:
+                try:
+                    self._decide_one(batch, intake)
+                except Undecidable as trouble:
+                    lost.append((intake, trouble))
+        outcomes = await self._settle(batch)
+        if outcomes:
+            record = intakes[-1].record
+            batch.note(BatchNoted(tuple(outcomes)), f"{record.topic}/{record.partition}/{record.offset}")
+        for intake in strays:
+            self._forward(batch, intake, lost)
+        for intake, trouble in lost:
+            self._dead_letter(batch, intake, trouble)
+        return batch
+
+    def _decide_one(self, batch: Batch, intake: Intake) -> None:
+        command = intake.command
+        assert command is not None
+        decided = False
+        for stream in intake.streams:
+            frame = self._frames[stream.text]
+            if command.stream is None and not frame.definition_version:
+                newest = self._catalogue.newest(stream.kind, stream.definition)
+                if newest is None or command.type not in newest.listens:
+                    continue
+            batch.decide(frame, command)
+            decided = True
+        if not decided:
+            raise Undecidable("unknown_type", f"no current definition lists the event type {command.type[:100]!r}")
+
+    async def _settle(self, batch: Batch) -> list[Outcome]:
+        if not batch.repeats:
+            return []
+        places = batch.repeats_elsewhere()
+        stored = await self.run(self.store.events_at, places) if places else {}
+        await self._fetch_keys(s for _, s in stored.values())
+        read = {p: (name, self._decode(name, stored_bytes)) for p, (name, stored_bytes) in stored.items()}
+        return batch.settle_repeats(read)
+
+    def _forward(self, batch: Batch, intake: Intake, lost: list[tuple[Intake, Undecidable]]) -> None:
+        command, record = intake.command, intake.record
+        assert command is not None
+        hops = dict(record.headers).get(inbound.HOPS_HEADER, b"0")
+        if hops != b"0":
+            reason = f"lane {self.number} isn't this key's lane and the message was forwarded before"
+            lost.append((intake, Undecidable("stray_twice", reason)))
+            return
+        lane = lane_of(command.owner.text, self._lanes)
+        batch.note(
+            Forwarded(lane, 1, command.source, message_of(record, raw=intake.raw)),
+            f"{record.topic}/{record.partition}/{record.offset}",
+        )
+
+    def _dead_letter(self, batch: Batch, intake: Intake, trouble: Undecidable) -> None:
+        record = intake.record
+        identity = inbound.identity_of(record, raw=intake.raw)
+        dead_id = dead_letter_id(record)
+        batch.note(
+            DeadLettered(
+                dead_id, record.topic, record.partition, record.offset, trouble.reason, str(trouble)[:2000],
+                identity["source"], identity["id"], identity["type"], identity["subject"],
+                message_of(record, raw=intake.raw),
+            ),  # fmt: skip
+            dead_id,
+        )
+
+    def _new_batch(self, now_ms: int) -> Batch:
+        return Batch(
+            lane=self.number,
+            secret=self._secret,
+            kinds=self._kinds,
+            catalogue=self._catalogue,
+            codec=self._codec,
+            keys=self._keys,
+            position=self.position,
+            lane_version=self.log.lane_version,
+            now_ms=now_ms,
+        )
+
+    async def _commit(
+        self, batch: Batch, moves: Sequence[Move], appended_ms: Sequence[int], log: LogDetail | None = None
+    ) -> Committed:
+        detail = msgspec.structs.replace(log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version)
+        moves = [Move(LOG, self.position, batch.position, encode(detail)), *moves]
+        timers_set = [row for row in batch.timers.values() if row is not None]
+        deleted = [key for key, row in batch.timers.items() if row is None]
+        with metrics.COMMIT_S.time():
+            await self.run(self.store.commit, Append(moves, batch.events, timers_set, deleted))  # type: ignore[arg-type]
+        self.position = batch.position
+        self.log = detail
+        for row in timers_set:
+            if self.next_due_ms is None or row.due_ms < self.next_due_ms:
+                self.next_due_ms = row.due_ms
+        captures = [self._capture(frame) for frame in batch.touched.values()]
+        self._trim()
+        return Committed(batch.events, captures, appended_ms)
+
+    def _capture(self, frame: Frame) -> Capture:
+        return Capture(frame, frame.version, frame.state, frame.definition_version, frame.timers, self.log.lane_ms)
+
+    async def _load(self, streams: Sequence[Stream]) -> None:
+        """Bring every stream into the cache, newest use last; cold ones in one round of queries."""
+        frames = self._frames
+        cold: dict[str, Stream] = {}
+        for stream in streams:
+            if stream.text in frames:
+                frames.move_to_end(stream.text)
+            else:
+                cold[stream.text] = stream
+        if not cold:
+            return
+        for frame in await self._read_frames(cold):
+            frames[frame.stream.text] = frame
+
+    async def _read_frames(self, streams: Mapping[str, Stream]) -> list[Frame]:
+        folds = {name: kind.fold_version for name, kind in self._kinds.items()}
+        loaded = await self.run(self.store.load, [s.id for s in streams.values()], folds)
+        await self._fetch_keys(
+            data
+            for one in loaded.values()
+            for data in (*(t[2] for t in one.tail), *((one.snapshot[3],) if one.snapshot else ()))
+        )
+        return [self._rebuild(stream, loaded.get(stream.id)) for stream in streams.values()]
+
+    def _rebuild(self, stream: Stream, loaded: Loaded | None) -> Frame:
+        frame = Frame(stream, self._kinds[stream.kind])
+        if loaded is None:
+            return frame
+        try:
+            if loaded.snapshot is not None:
+                version, _, _, stored = loaded.snapshot
+                snapshot = self._codec.decode_snapshot(stored, self._keys.key_for_reading)
+                frame.restore(snapshot, version, loaded.keys)
+            for _version, name, stored in loaded.tail:
+                frame.apply(self._decode(name, stored), self._secret)
+        except Exception as error:
+            raise LaneStopped(f"{stream.text} can't be rebuilt: {type(error).__name__}: {error}") from error
+        return frame
+
+    def _decode(self, name: str, stored: bytes) -> Envelope:
+        return self._codec.decode(name, stored, self._keys.key_for_reading)
+
+    async def _fetch_keys(self, stored: Any) -> None:
+        subjects = {self._codec.subject_of(data) for data in stored if SEALED_MARK in data}
+        if subjects:
+            await self.run(self._keys.fetch, subjects)
+
+    def _trim(self) -> None:
+        while len(self._frames) > self._cache_streams:
+            self._frames.popitem(last=False)
+
+
+def record_digest(record: Any) -> str:
+    """Enough of a record to know its log again."""
+    return blake2b((record.key or b"") + b"\0" + (record.value or b""), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def dead_letter_id(record: Any) -> str:
+    """Stable for one message at one place: reading it again names the same dead letter."""
+    return f"{record.topic}-{record.partition}-{record.offset}-{record_digest(record)[:8]}"
+
+
+def message_of(record: Any, *, raw: bool) -> dict[str, Any]:
+    """The message as JSON: bytes in base64, headers in order."""
+
+    def text(data: bytes | None) -> str | None:
+        return None if data is None else base64.b64encode(data).decode()
+
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": record.timestamp,
+        "raw": raw or dict(record.headers).get(inbound.FORMAT_HEADER) == b"raw",
+        "key": text(record.key),
+        "value": text(record.value),
+        "headers": [[name, text(value)] for name, value in record.headers],
+    }
+
+
+def _origin(detail: str) -> dict[str, str]:
+    known = msgspec.json.decode(detail, type=TopicDetail)
+    return {"cluster_id": known.cluster_id, "topic_id": known.topic_id}
+
+
+__all__ = ["Capture", "Committed", "Lane", "dead_letter_id", "lane_stream", "message_of", "outcome_of", "record_digest"]

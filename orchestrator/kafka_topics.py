@@ -1,0 +1,82 @@
+"""The topics of an installation: made by `init`, checked at every start."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from orchestrator.core.errors import ConfigurationError
+from orchestrator.settings import Settings
+
+_MAX_MESSAGE_BYTES = str(4 << 20)
+
+
+def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
+    """Every topic with its partitions and configuration; retention is bounded from the start."""
+    kept = {"retention.ms": str(settings.topic_retention_ms), "max.message.bytes": _MAX_MESSAGE_BYTES}
+    by_broker = kept | {"message.timestamp.type": "LogAppendTime"}
+    configs: Mapping[str, dict[str, str]] = {
+        "commands": by_broker,
+        "raw": by_broker,
+        "snapshots": {"cleanup.policy": "compact", "max.message.bytes": _MAX_MESSAGE_BYTES},
+    }
+    return [
+        NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(configs.get(name, kept)))
+        for name, topic in settings.topics.items()
+    ]
+
+
+async def create(settings: Settings, lanes: int) -> list[str]:
+    """Make what is missing; the names of what was made. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**settings.kafka())
+    await admin.start()
+    made = []
+    try:
+        existing = set(await admin.list_topics())
+        for topic in wanted(settings, lanes):
+            if topic.name in existing:
+                continue
+            answer = await admin.create_topics([topic])
+            for name, code, *rest in answer.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise ConfigurationError(f"topic {name} can't be made: {error.__name__} {rest}")
+            made.append(topic.name)
+    finally:
+        await admin.close()
+    return made
+
+
+async def check(settings: Settings, lanes: int) -> None:
+    """Raises ConfigurationError when a topic is missing or has another number of partitions than there are lanes."""
+    admin = AIOKafkaAdminClient(**settings.kafka())
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(settings.topics.values()))
+    finally:
+        await admin.close()
+    found = {t["topic"]: len(t["partitions"]) for t in described if not t["error_code"]}
+    for topic in settings.topics.values():
+        if topic not in found:
+            raise ConfigurationError(f"topic {topic} does not exist: run `orchestrator init`")
+        if found[topic] != lanes:
+            raise ConfigurationError(
+                f"topic {topic} has {found[topic]} partitions, but the database was made with {lanes} lanes. Keys would"
+                f" land in other lanes: point to the right cluster or database, or recreate the topic with {lanes} partitions"
+            )
+
+
+async def log_starts(settings: Settings, topics: tuple[str, ...], lanes: int) -> dict[tuple[str, int], int]:
+    """The first offset of each lane's partition: a new lane begins there."""
+    reader = AIOKafkaConsumer(**settings.kafka())
+    await reader.start()
+    try:
+        partitions = [TopicPartition(topic, lane) for topic in topics for lane in range(lanes)]
+        starts = await reader.beginning_offsets(partitions)
+        return {(p.topic, p.partition): offset for p, offset in starts.items()}
+    finally:
+        await reader.stop()
+
+

@@ -1,0 +1,162 @@
+"""Effects and compacted snapshots: one transactional producer a lane, the position inside the Kafka transaction.
+
+A zombie owner can neither repeat an effect nor overwrite a newer snapshot: the broker fences its producer.
+The position is also saved in the lane afterwards, since Kafka forgets offsets of groups that stay empty.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from orchestrator import metrics
+from orchestrator.core.addresses import LANE, Stream
+from orchestrator.core.events import EffectRequested
+from orchestrator.engine.follower import LogFeed, Run
+from orchestrator.engine.inbound import parse_stream
+from orchestrator.engine.lane import Capture, Committed, Lane
+from orchestrator.engine.positions import OUT
+from orchestrator.engine.store import Move
+from projections.producers import stop_bounded
+from projections.records import Out, effect_record, instant
+from projections.sending import send
+
+NAME = "exactly_once"
+_RUNS_PER_TRANSACTION = 16
+_SAVE_EVERY_S = 1.0
+_CAPTURES_MAX = 50_000
+_START_TIMEOUT_S = 30.0
+
+
+class ExactlyOnce:
+    """One lane's effects and snapshots."""
+
+    name = NAME
+
+    def __init__(self, lane: Lane, kafka: Mapping[str, Any], topics: Mapping[str, str], group: str) -> None:
+        self._lane = lane
+        self._kafka = dict(kafka)
+        self._topics = topics
+        self._group = f"{group}-lane-{lane.number:03d}"
+        self._partition = TopicPartition(topics["commands"], lane.number)
+        self._feed = LogFeed(lane)
+        self._captures: dict[str, Capture] = {}
+        self._position = 0
+        self._saved = 0
+
+    def feed(self, committed: Committed) -> None:
+        for capture in committed.captures:
+            self._captures[capture.frame.stream.text] = capture
+        if len(self._captures) > _CAPTURES_MAX:  # a slow broker: what is forgotten here is loaded again
+            self._captures.clear()
+        self._feed.feed(committed)
+
+    @property
+    def lag_events(self) -> int:
+        return self._lane.position - self._position
+
+    async def run(self) -> None:
+        producer = AIOKafkaProducer(
+            **{**self._kafka, "retry_backoff_ms": 3},
+            transactional_id=self._group,
+            enable_idempotence=True,
+            max_batch_size=1 << 20,
+            max_request_size=8 << 20,
+        )
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await producer.start()  # fences the lane's former owner, aborts what it left open
+            positions = await self._lane.run(self._lane.store.positions)
+            self._saved = positions[OUT + NAME].at
+            self._position = max(self._saved, await self._committed())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._save_regularly())
+                while True:
+                    await self._transact(producer, await self._gather())
+        finally:
+            await stop_bounded(producer)
+
+    async def _committed(self) -> int:
+        """The position of the last committed Kafka transaction; 0 when Kafka knows none."""
+        reader = AIOKafkaConsumer(**self._kafka, group_id=self._group, enable_auto_commit=False)
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            await reader.start()
+            try:
+                return await reader.committed(self._partition) or 0
+            finally:
+                await reader.stop()
+
+    async def _gather(self) -> list[Run]:
+        runs = [await self._feed.next(self._position)]
+        while len(runs) < _RUNS_PER_TRANSACTION and self._feed.ready(runs[-1].last):
+            runs.append(await self._feed.next(runs[-1].last))
+        return runs
+
+    async def _transact(self, producer: AIOKafkaProducer, runs: list[Run]) -> None:
+        events = [recorded for run in runs for recorded in run.events]
+        outs = [
+            effect_record(r)
+            for r in events
+            if isinstance(r.envelope.data, EffectRequested) and not r.envelope.data.suppressed
+        ]
+        streams = {r.envelope.stream: r.version for r in events if not r.envelope.stream.startswith(f"/{LANE}/")}
+        outs += await self._snapshots(streams)
+        last = runs[-1].last
+        if outs:
+            with metrics.PUBLISH_S.labels("snapshots").time():
+                async with producer.transaction():
+                    await send(producer, outs, self._topics, self._lane.number, transactional=True)
+                    offsets = {self._partition: OffsetAndMetadata(last, "")}
+                    await producer.send_offsets_to_transaction(offsets, self._group)
+        self._position = last
+
+    async def _snapshots(self, streams: Mapping[str, int]) -> list[Out]:
+        """The newest snapshot of each stream: as captured at its last commit, loaded where that was elsewhere."""
+        found: list[Capture] = []
+        cold: list[Stream] = []
+        for text, version in streams.items():
+            capture = self._captures.get(text)
+            if capture is None:
+                cold.append(parse_stream(text))
+                continue
+            found.append(capture)
+            if capture.version <= version:  # a newer one is needed again, by the run that it belongs to
+                del self._captures[text]
+        if cold:
+            found += await self._lane.committed_captures(cold)
+        return [_snapshot(capture) for capture in found]
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_EVERY_S)
+            if self._position > self._saved:
+                was, self._saved = self._saved, self._position
+                await self._lane.run(self._lane.store.move, [Move(OUT + NAME, was, self._saved)])
+
+
+def _snapshot(capture: Capture) -> Out:
+    stream, kind = capture.frame.stream, capture.frame.kind
+    made = [
+        ("ce_specversion", b"1.0"), ("ce_id", f"{stream.text}/{capture.version}".encode()),
+        ("ce_source", b"journey-orchestrator"), ("ce_type", b"journey.snapshot"),
+        ("ce_subject", stream.text.encode()), ("ce_time", instant(capture.at_ms)),
+        ("content-type", b"application/json"),
+    ]  # fmt: skip
+    if capture.state is None:
+        return Out("snapshots", stream.text.encode(), None, made)
+    value = {
+        "stream": stream.text,
+        "kind": stream.kind,
+        "definition": stream.definition,
+        "definitionVersion": capture.definition_version,
+        "state": kind.label(capture.state),
+        "revision": capture.version,
+        "updatedMs": capture.at_ms,
+        "view": kind.view(capture.state),
+    }
+    return Out("snapshots", stream.text.encode(), orjson.dumps(value), made)
+
+

@@ -1,0 +1,159 @@
+"""Events to Kafka records: binary CloudEvents with JSON values; personal data stays behind."""
+
+import base64
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from orchestrator.core.events import EffectRequested
+from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
+from orchestrator.core.messages import Outcome
+from orchestrator.engine.batch import outcome_of
+from orchestrator.engine.envelope import Envelope, Recorded
+
+Headers = list[tuple[str, bytes]]
+SOURCE = b"journey-orchestrator"
+_JSON = ("content-type", b"application/json")
+_VERSION = ("ce_specversion", b"1.0")
+_SOURCE = ("ce_source", SOURCE)
+_OUTCOME_TYPE = ("ce_type", b"journey.outcome")
+_encode = msgspec.json.Encoder().encode
+
+
+class Out(NamedTuple):
+    """A record to send: `topic` is a setting's name, not yet a topic."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+@lru_cache(maxsize=4096)
+def instant(ms: int) -> bytes:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def headers(event_id: str, event_type: str, subject: str, envelope: Envelope) -> Headers:
+    made: Headers = [
+        _VERSION, ("ce_id", event_id.encode()), _SOURCE, ("ce_type", event_type.encode()),
+        ("ce_subject", subject.encode()), ("ce_time", instant(envelope.at_ms)), _JSON,
+    ]  # fmt: skip
+    return _traced(made, envelope)
+
+
+def _traced(made: Headers, envelope: Envelope) -> Headers:
+    if envelope.traceparent:
+        made.append(("traceparent", envelope.traceparent.encode()))
+    if envelope.tracestate:
+        made.append(("tracestate", envelope.tracestate.encode()))
+    return made
+
+
+def event_record(recorded: Recorded) -> Out:
+    """The domain event for everybody: no personal data."""
+    envelope, event = recorded.envelope, recorded.envelope.data
+    if getattr(event, "private", None):
+        event = msgspec.structs.replace(event, private={})
+    made = headers(recorded.event_id, recorded.name, envelope.stream, envelope)
+    made.append(("ce_causesource", envelope.source.encode()))
+    made.append(("ce_causeid", envelope.id.encode()))
+    return Out("events", envelope.owner_text.encode(), _encode(event), made)
+
+
+def outcome_record(recorded: Recorded) -> Out:
+    """The outcome told by a command's first event."""
+    envelope = recorded.envelope
+    outcome = outcome_of(recorded.name, envelope, recorded.version)
+    return _outcome(recorded.event_id, outcome, envelope.owner_text.encode(), envelope)
+
+
+def noted_outcomes(recorded: Recorded) -> list[Out]:
+    """Outcomes no journey's event tells: duplicates and conflicts."""
+    event = recorded.envelope.data
+    assert isinstance(event, BatchNoted)
+    return [
+        _outcome(f"{recorded.event_id}/{i}", o, o.stream.rsplit("/", 1)[0].encode(), recorded.envelope)
+        for i, o in enumerate(event.outcomes)
+    ]
+
+
+def _outcome(event_id: str, outcome: Outcome, key: bytes, envelope: Envelope) -> Out:
+    made: Headers = [
+        _VERSION, ("ce_id", event_id.encode()), _SOURCE, _OUTCOME_TYPE,
+        ("ce_subject", outcome.stream.encode()), ("ce_time", instant(envelope.at_ms)), _JSON,
+    ]  # fmt: skip
+    return Out("outcomes", key, _encode(outcome), _traced(made, envelope))
+
+
+def dead_letter_records(recorded: Recorded) -> list[Out]:
+    """The message itself with Kafka Connect's error headers, and its outcome when its key could be read."""
+    event = recorded.envelope.data
+    assert isinstance(event, DeadLettered)
+    message = event.private
+    made: Headers = [
+        *original_headers(message),
+        ("__connect.errors.topic", event.topic.encode()),
+        ("__connect.errors.partition", str(event.partition).encode()),
+        ("__connect.errors.offset", str(event.offset).encode()),
+        ("__connect.errors.stage", b"DECIDE"),
+        ("__connect.errors.exception.class.name", event.reason.encode()),
+        ("__connect.errors.exception.message", event.error.encode()),
+        ("journey-dead-letter", event.id.encode()),
+    ]
+    topic = "raw_dead_letters" if message.get("raw") else "dead_letters"
+    out = [Out(topic, _bytes(message.get("key")), _bytes(message.get("value")), made)]
+    if event.source and event.command_id:
+        outcome = Outcome(
+            "dead_lettered", event.source, event.command_id, event.subject or "", 0, reason=event.reason,
+            detail={"deadLetter": event.id},
+        )  # fmt: skip
+        out.append(_outcome(f"{recorded.event_id}/0", outcome, _bytes(message.get("key")) or b"", recorded.envelope))
+    return out
+
+
+def forward_record(recorded: Recorded) -> Out:
+    """A stray (or retried) message on its way to the lane it belongs to."""
+    event = recorded.envelope.data
+    assert isinstance(event, Forwarded)
+    message = event.private
+    own = {"journey-hops", "journey-format", "journey-origin"}
+    made: Headers = [h for h in original_headers(message) if h[0] not in own]
+    made.append(("journey-hops", str(event.hops).encode()))
+    made.append(("journey-origin", f"{message['topic']}/{message['partition']}/{message['offset']}".encode()))
+    if message.get("raw"):
+        made.append(("journey-format", b"raw"))
+    return Out("commands", _bytes(message.get("key")), _bytes(message.get("value")), made, event.lane)
+
+
+def effect_record(recorded: Recorded) -> Out:
+    """The request for the effect runner; private values are merged in, for it alone."""
+    envelope, event = recorded.envelope, recorded.envelope.data
+    assert isinstance(event, EffectRequested)
+    effect = f"{envelope.stream}/{event.effect}"
+    value = {
+        "effect": event.effect,
+        "attempt": event.attempt,
+        "action": event.action,
+        "type": event.type,
+        "params": event.params | event.private,
+        "timeout_ms": event.timeout_ms,
+        "stream": envelope.stream,
+        "idempotency_key": effect,
+        "requested_ms": envelope.at_ms,
+    }
+    made = headers(f"{effect}/{event.attempt}", "journey.effect", envelope.stream, envelope)
+    return Out("effects", envelope.owner_text.encode(), orjson.dumps(value), made)
+
+
+def original_headers(message: dict[str, Any]) -> Headers:
+    return [(name, _bytes(value) or b"") for name, value in message.get("headers", ())]
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)

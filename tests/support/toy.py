@@ -1,0 +1,119 @@
+"""A journey kind for engine tests: a counter with a timer, and commands that misbehave on request."""
+
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from orchestrator.core.decider import EffectResult, Facts, Problem, TimerFired
+from orchestrator.core.errors import Malformed, Rejected
+from orchestrator.core.events import EffectRequested, EffectSucceeded, Event, JourneyStarted, TimerArmed, TimerCancelled
+
+
+class Added(Event):
+    """The counter grew."""
+
+    NAME: ClassVar[str] = "toy.added.v1"
+    n: int
+    private: dict[str, Any] = {}
+
+
+class State(msgspec.Struct, frozen=True):
+    total: int = 0
+    timers: tuple[tuple[str, int], ...] = ()
+    private: dict[str, Any] = {}
+
+
+class Toy:
+    """`add {n}`, `arm {timer, delay_ms}`, `disarm {timer}`, `ask {}`, `misbehave {how}`."""
+
+    name = "toy"
+    events = (Added,)
+    fold_version = 1
+    schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
+
+    def check(self, document: Mapping[str, Any]) -> Sequence[Problem]:
+        return ()
+
+    def compile(self, document: Mapping[str, Any]) -> Any:
+        return None
+
+    def listens(self, document: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset(document.get("events", ()))
+
+    def parse(self, type: str, data: Mapping[str, Any]) -> Any:
+        if type not in ("add", "arm", "disarm", "ask", "misbehave"):
+            raise Malformed(f"unknown command type {type!r}", reason="unknown_type")
+        if type == "add" and not isinstance(data.get("n"), int):
+            raise Malformed("add needs a whole number n")
+        return (type, dict(data))
+
+    def parse_raw(self, type: str, data: Mapping[str, Any]) -> Any:
+        return ("add", {"n": data.get("payload", {}).get("n", 1)})
+
+    def decide(self, state: State | None, command: Any, facts: Facts) -> Sequence[Event]:
+        if isinstance(command, TimerFired):
+            return [Added(1000)]
+        if isinstance(command, EffectResult):
+            return [EffectSucceeded(command.effect, command.attempt, command.result)]
+        begun = [] if state is not None else [JourneyStarted(facts.definition.version, facts.now_ms)]
+        match command:
+            case "add", {"n": n, **rest}:
+                if n < 0:
+                    raise Rejected("toy.negative", n=n)
+                return [*begun, Added(n, rest.get("private", {}))]
+            case "arm", {"timer": timer, "delay_ms": delay_ms}:
+                return [*begun, TimerArmed(timer, facts.occurred_ms + delay_ms)]
+            case "disarm", {"timer": timer}:
+                return [*begun, TimerCancelled(timer)]
+            case "ask", {}:
+                return [*begun, EffectRequested(f"e{facts.version + 1}", "ask", "log", {})]
+            case "misbehave", {"how": how}:
+                misbehave(how)
+        return []
+
+    def evolve(self, state: State | None, event: Event) -> State:
+        state = state or State()
+        match event:
+            case Added(n=n, private=private):
+                return msgspec.structs.replace(state, total=state.total + n, private=state.private | private)
+            case TimerArmed(timer=timer, due_ms=due_ms):
+                return msgspec.structs.replace(state, timers=(*_without(state, timer), (timer, due_ms)))
+            case TimerCancelled(timer=timer):
+                return msgspec.structs.replace(state, timers=_without(state, timer))
+        return state
+
+    def deadline_ms(self, state: State | None, timer: str) -> int | None:
+        return dict(state.timers).get(timer) if state else None
+
+    def label(self, state: State | None) -> str:
+        return "" if state is None else "COUNTING"
+
+    def dump(self, state: State) -> dict[str, Any]:
+        return {"total": state.total, "timers": state.timers, "private": state.private}
+
+    def load(self, data: Mapping[str, Any]) -> State:
+        return msgspec.convert(data, State)
+
+    def view(self, state: State) -> dict[str, Any]:
+        return {"total": state.total}
+
+
+def _without(state: State, timer: str) -> tuple[tuple[str, int], ...]:
+    return tuple(t for t in state.timers if t[0] != timer)
+
+
+def misbehave(how: str) -> None:
+    """What no decider should do."""
+    if how == "raise":
+        raise ZeroDivisionError("a bug in a decider")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        threading.Event().wait()
+
+
+TOY = Toy()
