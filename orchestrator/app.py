@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
+import os
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import orjson
@@ -12,11 +15,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from eventsourcing.persistence import PersistenceError
+from prometheus_client import REGISTRY
 
 from consumers.commands.consumer import CommandConsumer
 from consumers.commands.lane_runner import LaneRunner
-from orchestrator import definitions, kafka_topics, metrics
+from consumers.effects import EffectMetrics, EffectRunner
+from orchestrator import kafka_topics, metrics
 from orchestrator.core.decider import Definition, JourneyKind
+from orchestrator.core.errors import ConfigurationError
+from orchestrator.effect_settings import EffectSettings, EffectTopics, secrets_from
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.follower import Follower
@@ -33,14 +40,22 @@ from projections.journeys import Journeys
 from projections.producers import SharedProducer
 from projections.publisher import Publisher
 
+_GC_THRESHOLDS = (50_000, 50, 100)  # a batch makes some ten thousand short-lived objects, none of them in cycles
+ROLES = ("all", "lanes", "effects")
+SECRETS_PREFIX = "ORCHESTRATOR_WEBHOOK_SECRET_"
+"""`ORCHESTRATOR_WEBHOOK_SECRET_SHOP=whsec_…` is the signing secret that definitions call `shop`."""
 log = structlog.get_logger("worker")
 
 
 class Worker:
     """One worker process. `run` ends on SIGTERM or SIGINT, or by raising."""
 
-    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS) -> None:
+    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS, *, role: str = "all") -> None:
+        if role not in ROLES:
+            raise ConfigurationError(f"role {role[:40]!r} is none of {', '.join(ROLES)}")
         self._settings = settings
+        self._role = role
+        self._effects = None if role == "lanes" else effect_runner(settings)
         self._kinds = {kind.name: kind for kind in kinds}
         self._databases = Databases(settings, pool_size=8)
         self._codec = Codec(event for kind in kinds for event in kind.events)
@@ -52,7 +67,13 @@ class Worker:
         self.probes = Probes(settings.metrics_host, max(0, settings.metrics_port), self.readiness)
 
     def _build(self, kind: str, definition_id: str, version: int, document: str) -> Definition:
-        return definitions.build(kind, definition_id, version, orjson.loads(document), kinds=self._kinds)
+        """Definitions of kinds this release lacks are kept uncompiled: commands for them are dead-lettered, none is hurt."""
+        parsed, journey_kind = orjson.loads(document), self._kinds.get(kind)
+        if journey_kind is None:
+            return Definition(kind, definition_id, version, parsed, None, frozenset())
+        return Definition(
+            kind, definition_id, version, parsed, journey_kind.compile(parsed), journey_kind.listens(parsed)
+        )
 
     def readiness(self) -> dict[str, Any]:
         """What /readyz answers."""
@@ -61,7 +82,12 @@ class Worker:
         joined = consumer is not None and consumer.joined
         kafka = consumer is not None and consumer.kafka_up
         ready = joined and kafka and all(lane["state"] in ("ready", "paused") for lane in lanes.values())
-        return {"ready": ready, "kafka": "up" if kafka else "waiting", "lanes": lanes}
+        state: dict[str, Any] = {"ready": ready, "kafka": "up" if kafka else "waiting", "lanes": lanes}
+        if self._effects is not None:
+            state["effects"] = "ready" if self._effects.ready else "waiting"
+            if self._role == "effects":
+                state |= {"ready": self._effects.ready, "kafka": "up" if self._effects.ready else "waiting"}
+        return state
 
     async def run(self) -> None:
         """Until asked to stop. Raises ConfigurationError when settings, database and topics don't fit."""
@@ -91,7 +117,10 @@ class Worker:
         self._lanes = await self._check()
         async with asyncio.TaskGroup() as group:
             group.create_task(Watchdog(self._settings.stall_timeout_s).beat())
-            group.create_task(self._consume())
+            if self._role != "effects":
+                group.create_task(self._consume())
+            if self._effects is not None:
+                group.create_task(self._effects.run())
 
     async def _check(self) -> int:
         """Wait for database and broker, then compare them."""
@@ -151,10 +180,43 @@ class Worker:
         )
 
 
-def run_worker(settings: Settings) -> None:
-    """The body of a worker process."""
+def effect_runner(settings: Settings) -> EffectRunner:
+    """A member of the effects group, as the settings permit it."""
+    topics = settings.topics
+    return EffectRunner(
+        kafka=settings.kafka(),
+        topics=EffectTopics(
+            effects=topics["effects"],
+            commands=topics["commands"],
+            dead_letters=topics["dead_letters"],
+            also_internal=tuple(t for n, t in topics.items() if n not in {"effects", "commands", "dead_letters"}),
+        ),
+        settings=EffectSettings(
+            allowed_networks=settings.webhook_allowed_networks,
+            allow_http=settings.webhook_allow_http,
+            ca_file=settings.webhook_ca_file,
+            publish_topics=settings.effects_publish_topics,
+            secrets=secrets_from(os.environ, SECRETS_PREFIX),
+            group_id=f"{settings.topic_prefix}{settings.consumer_group}-effects",
+            concurrency=settings.effects_concurrency,
+            session_timeout_s=settings.session_timeout_ms / 1000,
+        ),
+        metrics=_effect_metrics(),
+    )
+
+
+@cache
+def _effect_metrics() -> EffectMetrics:
+    """The registry takes each name once a process."""
+    return EffectMetrics(REGISTRY)
+
+
+def run_worker(settings: Settings, role: str = "all") -> None:
+    """The body of a worker process. `role`: all, lanes, or effects alone."""
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Worker(settings).run())
+        asyncio.run(Worker(settings, role=role).run())
 
 
 __all__ = ["Worker", "metrics", "run_worker"]

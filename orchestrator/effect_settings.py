@@ -42,6 +42,7 @@ class EffectSettings(Struct, frozen=True):
     publish_topics: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
     group_id: str = "journeys-effects"
+    session_timeout_s: float = 45.0  # after which the group gives a dead member's partitions away
     concurrency: int = 64  # calls at a time
     pending_per_partition: int = 64  # records taken from one partition and not yet answered
     pending_total: int = 512
@@ -61,7 +62,7 @@ class EffectSettings(Struct, frozen=True):
         for name in (
             "concurrency", "pending_per_partition", "pending_total", "max_timeout_ms", "connect_timeout_s",
             "max_response_bytes", "max_result_bytes", "commit_interval_s", "commit_timeout_s",
-            "produce_timeout_s", "retry_backoff_s", "stall_timeout_s",
+            "produce_timeout_s", "retry_backoff_s", "stall_timeout_s", "session_timeout_s",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"effects.{name} must be above 0")

@@ -70,9 +70,11 @@ async def _settled(settings: Settings, lanes: int) -> None:
     """A new topic is known to every broker only a moment later."""
     for _ in range(_SETTLE_TRIES):
         try:
-            return await kafka_topics.check(settings, lanes)
+            await kafka_topics.check(settings, lanes)
         except ConfigurationError:
             await asyncio.sleep(_SETTLE_WAIT_S)
+        else:
+            return
     await kafka_topics.check(settings, lanes)
 
 

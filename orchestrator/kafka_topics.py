@@ -1,7 +1,6 @@
 """The topics of an installation: made by `init`, checked at every start."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.core.errors import ConfigurationError
+from orchestrator.oauth import ClientCredentials
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     webhook_allowed_networks: tuple[str, ...] = ()
     webhook_allow_http: bool = False
+    webhook_ca_file: str = ""
+    """PEM of authorities that https webhooks may be signed by, beside the system's."""
     effects_concurrency: int = 64
     effects_publish_topics: tuple[str, ...] = ("user.onboarding.complete",)
 
@@ -82,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: self.topic(name) for name in TOPIC_SETTINGS}
 
     def kafka(self) -> dict[str, Any]:
-        """aiokafka's connection arguments, security included. Raises ConfigurationError."""
+        """Connection arguments for security included. Raises ConfigurationError."""
         if not self.kafka_bootstrap_servers:
             raise ConfigurationError("KAFKA_BOOTSTRAP_SERVERS is not set: name at least one broker as host:port")
         protocol = self.kafka_security_protocol.upper()
@@ -118,8 +121,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _sasl(self) -> dict[str, Any]:
         mechanism = self.kafka_sasl_mechanism.upper()
         if mechanism == "OAUTHBEARER":
-            from orchestrator.oauth import ClientCredentials
-
             return {
                 "sasl_mechanism": mechanism,
                 "sasl_oauth_token_provider": ClientCredentials(

@@ -1,6 +1,5 @@
 """The read model of dead letters: what is open, what was retried, what was given up and why."""
 
-from orchestrator import metrics
 from orchestrator.core.lane_events import DeadLetterDiscarded, DeadLettered, DeadLetterRetried
 from orchestrator.engine.envelope import Recorded
 from orchestrator.engine.follower import LogFeed
@@ -54,7 +53,6 @@ class DeadLetters:
                 event.source, event.command_id, event.command_type, event.subject, recorded.envelope.at_ms,
             )  # fmt: skip
             await self._save(recorded.position, _INSERT, [row])
-            metrics.DEAD_LETTERS.labels(event.reason).inc()
         elif isinstance(event, DeadLetterRetried):
             await self._save(recorded.position, _SETTLE, [("retried", "", event.id)])
         elif isinstance(event, DeadLetterDiscarded):

@@ -13,10 +13,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from orchestrator import metrics
-from orchestrator.core.addresses import LANE, Stream
+from orchestrator.core.addresses import LANE, Stream, parse_stream
 from orchestrator.core.events import EffectRequested
 from orchestrator.engine.follower import LogFeed, Run
-from orchestrator.engine.inbound import parse_stream
 from orchestrator.engine.lane import Capture, Committed, Lane
 from orchestrator.engine.positions import OUT
 from orchestrator.engine.store import Move
@@ -102,7 +101,9 @@ class ExactlyOnce:
             for r in events
             if isinstance(r.envelope.data, EffectRequested) and not r.envelope.data.suppressed
         ]
-        streams = {r.envelope.stream: r.version for r in events if not r.envelope.stream.startswith(f"/{LANE}/")}
+        streams = {
+            r.envelope.stream: r.version for r in events if not r.envelope.stream.startswith(f"/{LANE}/")
+        }
         outs += await self._snapshots(streams)
         last = runs[-1].last
         if outs:
@@ -158,5 +159,3 @@ def _snapshot(capture: Capture) -> Out:
         "view": kind.view(capture.state),
     }
     return Out("snapshots", stream.text.encode(), orjson.dumps(value), made)
-
-

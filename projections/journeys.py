@@ -9,10 +9,9 @@ import time
 from typing import NamedTuple
 
 from orchestrator import metrics
-from orchestrator.core.addresses import LANE
+from orchestrator.core.addresses import LANE, parse_stream
 from orchestrator.core.keys import ENTRY_BYTES
 from orchestrator.engine.frame import Snapshot
-from orchestrator.engine.inbound import parse_stream
 from orchestrator.engine.lane import Capture, Committed, Lane
 from orchestrator.engine.positions import OUT
 from orchestrator.engine.store import Move, SnapshotRow
@@ -92,7 +91,9 @@ class Journeys:
         due = [self._dirty.pop(text) for text in dict.fromkeys(grown) if text in self._dirty]
         quiet_before_s = time.monotonic() - self._quiet_s
         excess = len(self._dirty) - self._dirty_max
-        for text, dirty in list(self._dirty.items()):  # oldest change first: feed moves what changed to the end
+        for text, dirty in list(
+            self._dirty.items()
+        ):  # oldest change first: feed moves what changed to the end
             if dirty.changed_at_s > quiet_before_s and excess <= 0:
                 break
             excess -= 1
@@ -131,7 +132,9 @@ class Journeys:
             return
         self._wrote, self._counted_s = False, time.monotonic()
         for row in await self._lane.run(self._lane.store.count_journeys):
-            metrics.JOURNEYS.labels(f"{self._lane.number:03d}", row["definition"], row["label"]).set(row["journeys"])
+            metrics.JOURNEYS.labels(f"{self._lane.number:03d}", row["definition"], row["label"]).set(
+                row["journeys"]
+            )
 
 
 def _unsaved_keys(packed: bytearray, end: int, saved_version: int) -> tuple[int, bytes]:

@@ -23,7 +23,11 @@ class SharedProducer:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    **self._kafka, acks="all", enable_idempotence=True, max_batch_size=1 << 20, max_request_size=8 << 20
+                    **self._kafka,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_batch_size=1 << 20,
+                    max_request_size=8 << 20,
                 )
                 try:
                     async with asyncio.timeout(_START_TIMEOUT_S):

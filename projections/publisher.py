@@ -69,9 +69,9 @@ class Publisher:
             raise
         self._position = run.last
         now_ms = time.time() * 1000
-        observe = metrics.APPEND_TO_OUTCOME_S.observe
-        for appended_ms in run.appended_ms:
-            observe((now_ms - appended_ms) / 1000)
+        metrics.APPEND_TO_OUTCOME_S.observe_all(
+            (now_ms - appended_ms) / 1000 for appended_ms in run.appended_ms
+        )
 
     async def _save_regularly(self) -> None:
         while True:
@@ -90,7 +90,6 @@ def render(recorded: Recorded) -> list[Out]:
         return records.dead_letter_records(recorded)
     if isinstance(event, Forwarded):
         return [records.forward_record(recorded)]
-    out = [records.event_record(recorded)]
-    if recorded.envelope.index == 0 and not recorded.envelope.stream.startswith("/"):
-        out.append(records.outcome_record(recorded))
-    return out
+    if recorded.envelope.stream.startswith("/"):
+        return [records.lane_record(recorded)]
+    return records.journey_records(recorded)

@@ -36,18 +36,19 @@ class Out(NamedTuple):
 @lru_cache(maxsize=4096)
 def instant(ms: int) -> bytes:
     """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+    return (
+        datetime.fromtimestamp(ms / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+        .encode()
+    )
 
 
-def headers(event_id: str, event_type: str, subject: str, envelope: Envelope) -> Headers:
+def _common(event_id: bytes, event_type: tuple[str, bytes], subject: bytes, envelope: Envelope) -> Headers:
     made: Headers = [
-        _VERSION, ("ce_id", event_id.encode()), _SOURCE, ("ce_type", event_type.encode()),
-        ("ce_subject", subject.encode()), ("ce_time", instant(envelope.at_ms)), _JSON,
+        _VERSION, ("ce_id", event_id), _SOURCE, event_type, ("ce_subject", subject),
+        ("ce_time", instant(envelope.at_ms)), _JSON,
     ]  # fmt: skip
-    return _traced(made, envelope)
-
-
-def _traced(made: Headers, envelope: Envelope) -> Headers:
     if envelope.traceparent:
         made.append(("traceparent", envelope.traceparent.encode()))
     if envelope.tracestate:
@@ -55,22 +56,35 @@ def _traced(made: Headers, envelope: Envelope) -> Headers:
     return made
 
 
-def event_record(recorded: Recorded) -> Out:
-    """The domain event for everybody: no personal data."""
+@lru_cache(maxsize=1024)
+def _type(name: str) -> tuple[str, bytes]:
+    return ("ce_type", name.encode())
+
+
+def journey_records(recorded: Recorded) -> list[Out]:
+    """A journey's event for everybody, without personal data; and the outcome its command's first event tells."""
     envelope, event = recorded.envelope, recorded.envelope.data
     if getattr(event, "private", None):
         event = msgspec.structs.replace(event, private={})
-    made = headers(recorded.event_id, recorded.name, envelope.stream, envelope)
-    made.append(("ce_causesource", envelope.source.encode()))
-    made.append(("ce_causeid", envelope.id.encode()))
-    return Out("events", envelope.owner_text.encode(), _encode(event), made)
-
-
-def outcome_record(recorded: Recorded) -> Out:
-    """The outcome told by a command's first event."""
-    envelope = recorded.envelope
+    subject = envelope.stream.encode()
+    key = subject[: subject.rindex(b"/")]
+    event_id = b"%b/%d" % (subject, recorded.version)
+    made = _common(event_id, _type(recorded.name), subject, envelope)
+    if envelope.index:
+        made += [("ce_causesource", envelope.source.encode()), ("ce_causeid", envelope.id.encode())]
+        return [Out("events", key, _encode(event), made)]
     outcome = outcome_of(recorded.name, envelope, recorded.version)
-    return _outcome(recorded.event_id, outcome, envelope.owner_text.encode(), envelope)
+    told = made.copy()
+    told[3] = _OUTCOME_TYPE
+    made += [("ce_causesource", envelope.source.encode()), ("ce_causeid", envelope.id.encode())]
+    return [Out("events", key, _encode(event), made), Out("outcomes", key, _encode(outcome), told)]
+
+
+def lane_record(recorded: Recorded) -> Out:
+    """What a lane says about itself: rebases, pauses, what became of dead letters."""
+    subject = recorded.envelope.stream.encode()
+    made = _common(recorded.event_id.encode(), _type(recorded.name), subject, recorded.envelope)
+    return Out("events", subject, _encode(recorded.envelope.data), made)
 
 
 def noted_outcomes(recorded: Recorded) -> list[Out]:
@@ -84,11 +98,8 @@ def noted_outcomes(recorded: Recorded) -> list[Out]:
 
 
 def _outcome(event_id: str, outcome: Outcome, key: bytes, envelope: Envelope) -> Out:
-    made: Headers = [
-        _VERSION, ("ce_id", event_id.encode()), _SOURCE, _OUTCOME_TYPE,
-        ("ce_subject", outcome.stream.encode()), ("ce_time", instant(envelope.at_ms)), _JSON,
-    ]  # fmt: skip
-    return Out("outcomes", key, _encode(outcome), _traced(made, envelope))
+    made = _common(event_id.encode(), _OUTCOME_TYPE, outcome.stream.encode(), envelope)
+    return Out("outcomes", key, _encode(outcome), made)
 
 
 def dead_letter_records(recorded: Recorded) -> list[Out]:
@@ -113,7 +124,9 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
             "dead_lettered", event.source, event.command_id, event.subject or "", 0, reason=event.reason,
             detail={"deadLetter": event.id},
         )  # fmt: skip
-        out.append(_outcome(f"{recorded.event_id}/0", outcome, _bytes(message.get("key")) or b"", recorded.envelope))
+        out.append(
+            _outcome(f"{recorded.event_id}/0", outcome, _bytes(message.get("key")) or b"", recorded.envelope)
+        )
     return out
 
 
@@ -147,11 +160,14 @@ def effect_record(recorded: Recorded) -> Out:
         "idempotency_key": effect,
         "requested_ms": envelope.at_ms,
     }
-    made = headers(f"{effect}/{event.attempt}", "journey.effect", envelope.stream, envelope)
+    made = _common(
+        f"{effect}/{event.attempt}".encode(), _type("journey.effect"), envelope.stream.encode(), envelope
+    )
     return Out("effects", envelope.owner_text.encode(), orjson.dumps(value), made)
 
 
 def original_headers(message: dict[str, Any]) -> Headers:
+    """The headers a kept message came with, in order."""
     return [(name, _bytes(value) or b"") for name, value in message.get("headers", ())]
 
 

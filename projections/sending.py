@@ -13,7 +13,12 @@ _SEND_TIMEOUT_S = 30.0
 
 
 async def send(
-    producer: AIOKafkaProducer, outs: Sequence[Out], topics: Mapping[str, str], partition: int, *, transactional: bool = False
+    producer: AIOKafkaProducer,
+    outs: Sequence[Out],
+    topics: Mapping[str, str],
+    partition: int,
+    *,
+    transactional: bool = False,
 ) -> None:
     """Send in order within each topic partition and wait for every acknowledgement.
 
@@ -24,7 +29,10 @@ async def send(
         grouped[(topics[out.topic], partition if out.partition is None else out.partition)].append(out)
     async with asyncio.timeout(_SEND_TIMEOUT_S):
         await asyncio.gather(
-            *(_send_partition(producer, t, p, o, transactional=transactional) for (t, p), o in grouped.items())
+            *(
+                _send_partition(producer, t, p, o, transactional=transactional)
+                for (t, p), o in grouped.items()
+            )
         )
 
 

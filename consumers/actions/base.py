@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import ClientSession
 from msgspec import Struct
@@ -89,11 +89,19 @@ P_contra = TypeVar("P_contra", bound=ActionParams, contravariant=True)
 
 
 class Provider(Protocol[P_contra]):
-    """One kind of action; `name` is its `type` in definitions. `idempotent`: it hands the idempotency key on, so a repeated call is harmless."""
+    """One kind of action."""
 
-    name: ClassVar[str]
-    idempotent: ClassVar[bool]
-    params: ClassVar[Any]  # its ActionParams
+    @property
+    def name(self) -> str:
+        """Its `type` in definitions."""
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether a repeated call is harmless, because it carries the idempotency key."""
+
+    @property
+    def params(self) -> type[Any]:
+        """Its ActionParams."""
 
     async def perform(self, request: EffectRequest, params: P_contra, context: Context) -> Ending:
         """One call. Ends with Done or Failed; what it raises becomes `provider_error`. Cancelled at its timeout."""

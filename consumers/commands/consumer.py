@@ -138,7 +138,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             except (KafkaError, TimeoutError, OSError):
                 up = False
             if up != self.kafka_up:
-                log.warning("kafka " + ("answers again" if up else "does not answer, waiting"))
+                log.warning("kafka answers again" if up else "kafka does not answer, waiting")
             self.kafka_up = up
             metrics.DEPENDENCY_UP.labels("kafka").set(up)
             await asyncio.sleep(_HEALTH_EVERY_S)

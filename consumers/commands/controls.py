@@ -80,7 +80,9 @@ class Controls:
         if not isinstance(event, DeadLettered) or not event.private:
             raise Refused("its bytes are gone: they are kept 30 days")
         again = Forwarded(self._lane.number, 0, event.source or "", event.private, dead_letter)
-        runner.feed(await self._lane.note([(DeadLetterRetried(dead_letter), control_id), (again, control_id)]))
+        runner.feed(
+            await self._lane.note([(DeadLetterRetried(dead_letter), control_id), (again, control_id)])
+        )
         return "sent again"
 
     async def _discard(self, runner: "LaneRunner", control_id: str, dead_letter: str, reason: str) -> str:

@@ -26,6 +26,7 @@ _IDLE_WAIT_MS = 200
 _CLOCK_EVERY_S = 10.0
 _CONTROLS_EVERY_S = 1.0
 _REPORT_EVERY_S = 2.0
+_FORGET_EVERY_S = 3600.0
 log = structlog.get_logger("lane")
 
 
@@ -54,6 +55,7 @@ class LaneRunner:
         self._clock: tuple[float, int] | None = None
         self._next_controls_s = 0.0
         self._reported_s = 0.0
+        self._forget_at_s = 0.0
 
     async def run(self) -> None:
         while True:
@@ -78,7 +80,7 @@ class LaneRunner:
 
     def _say(self, state: str, reason: str) -> None:
         if state != self.state or self._failures in (0, 10):
-            log.warning("lane " + state, lane=self.lane.number, reason=reason)
+            log.warning("lane not ready", lane=self.lane.number, state=state, reason=reason)
         self.state, self.reason = state, reason
         metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(0)
 
@@ -126,7 +128,9 @@ class LaneRunner:
         await self.lane.note([(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")])
         self.lane.offsets[topic] = resumes_after
         self.lane.details[topic] = "{}"
-        log.warning("lane rebased", lane=self.lane.number, topic=topic, was_at=was, after=resumes_after, reason=reason)
+        log.warning(
+            "lane rebased", lane=self.lane.number, topic=topic, was_at=was, after=resumes_after, reason=reason
+        )
 
     async def _loop(self) -> None:
         while True:
@@ -137,7 +141,9 @@ class LaneRunner:
                 continue
             limit = 1 if self._suspects.careful else self._batch_commands
             try:
-                got = await self._consumer.getmany(*self._partitions, timeout_ms=self._wait_ms(), max_records=limit)
+                got = await self._consumer.getmany(
+                    *self._partitions, timeout_ms=self._wait_ms(), max_records=limit
+                )
             except OffsetOutOfRangeError as gap:
                 raise TimeoutError(f"the log moved under the reader ({gap}); placing again") from gap
             except IllegalStateError as gone:
@@ -147,10 +153,13 @@ class LaneRunner:
             self._note_state("ready")
             await self._fire_timers(idle=not got)
             self._report()
+            if time.monotonic() >= self._forget_at_s:
+                self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
+                await self.lane.forget_old_messages(await self.lane.run(self.lane.store.clock_ms))
 
     def _note_state(self, state: str) -> None:
         if self.state != state:
-            log.info("lane " + state, lane=self.lane.number, position=self.lane.position)
+            log.info("lane moves", lane=self.lane.number, state=state, position=self.lane.position)
             self.state, self.reason, self._failures = state, "", 0
             metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(1)
 

@@ -22,7 +22,9 @@ class Placing(NamedTuple):
     rebased: str | None = None
 
 
-async def place(consumer: AIOKafkaConsumer, partition: TopicPartition, at: int, detail: str, lane: int) -> Placing:
+async def place(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, at: int, detail: str, lane: int
+) -> Placing:
     """Decide where to read on. Raises LaneStopped for a gap, KafkaError or TimeoutError while Kafka can't say."""
     known = topic_detail(detail)
     async with asyncio.timeout(_READ_TIMEOUT_S):
@@ -37,15 +39,22 @@ async def place(consumer: AIOKafkaConsumer, partition: TopicPartition, at: int, 
                 f" `orchestrator lanes rebase {lane} --topic {partition.topic}`"
             )
         if end < at + 1:
-            return Placing(first, f"the log ends at {end}, before the position {at}: its tail is lost or it was recreated")
+            return Placing(
+                first,
+                f"the log ends at {end}, before the position {at}: its tail is lost or it was recreated",
+            )
         if at < first or not known.digest:
             return Placing(at + 1)
         if not await _same_record(consumer, partition, at, known):
-            return Placing(first, f"the record at {at} is another one: the topic was recreated or its tail replaced")
+            return Placing(
+                first, f"the record at {at} is another one: the topic was recreated or its tail replaced"
+            )
     return Placing(at + 1)
 
 
-async def _same_record(consumer: AIOKafkaConsumer, partition: TopicPartition, at: int, known: TopicDetail) -> bool:
+async def _same_record(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, at: int, known: TopicDetail
+) -> bool:
     """Read the record at the position again and compare it with what was remembered of it."""
     consumer.seek(partition, at)
     consumer.resume(partition)
@@ -57,5 +66,3 @@ async def _same_record(consumer: AIOKafkaConsumer, partition: TopicPartition, at
                 return same and record_digest(record) == known.digest
     finally:
         consumer.pause(partition)
-
-

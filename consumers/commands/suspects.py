@@ -54,7 +54,9 @@ class Suspects:
         same = now == self._suspect
         if same and now.single and self._tries >= _POISON_AFTER:
             return REASON
-        tries = self._tries + 1 if same or (self._tries and not now.single and not self._suspect.single) else 1
+        tries = (
+            self._tries + 1 if same or (self._tries and not now.single and not self._suspect.single) else 1
+        )
         detail = msgspec.json.encode(now).decode()
         await self._lane.run(self._lane.store.move, [Move(NAME, self._tries, tries, detail)])
         self._tries, self._suspect, self._signed = tries, now, True

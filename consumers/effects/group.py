@@ -1,7 +1,6 @@
 """Membership in the effects consumer group: its lanes, their commits, and what a rebalance does to them."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,12 +9,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from consumers.effects.closing import closed_within
 from consumers.effects.lane import Lane
 from consumers.effects.metrics import EffectMetrics
 from orchestrator.effect_settings import EffectSettings
 
-SESSION_TIMEOUT_MS = 45_000
-HEARTBEAT_INTERVAL_MS = 3_000
+MAX_HEARTBEAT_INTERVAL_MS = 3_000
 START_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 10.0
 POLL_MS = 200
@@ -42,14 +41,15 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
         self._metrics = metrics
         self._on_error = on_error
         self._committing = asyncio.Lock()
+        session_timeout_ms = int(settings.session_timeout_s * 1000)
         self._consumer = AIOKafkaConsumer(
             **kafka,
             group_id=settings.group_id,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=min(MAX_HEARTBEAT_INTERVAL_MS, session_timeout_ms // 4),
             partition_assignment_strategy=(RangePartitionAssignor,),
             max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
             fetch_max_bytes=FETCH_BYTES,
@@ -65,8 +65,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
         for lane in self.lanes.values():
             lane.close()
             lane.lost = True
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(self._consumer.stop(), CLOSE_TIMEOUT_S)
+        if not await closed_within(self._consumer.stop(), CLOSE_TIMEOUT_S):
+            await closed_within(self._consumer._client.close(), CLOSE_TIMEOUT_S)  # noqa: SLF001
 
     async def poll(self) -> list[tuple[Lane, ConsumerRecord]]:
         """New records for which there is room; empty after a short wait without any. Raises KafkaError.

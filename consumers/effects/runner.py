@@ -16,6 +16,7 @@ from consumers.actions import PROVIDERS
 from consumers.actions.base import Context, EffectRequest, Provider
 from consumers.actions.guard import Lookup
 from consumers.actions.http import guarded_session
+from consumers.effects.closing import closed_within
 from consumers.effects.group import Group
 from consumers.effects.lane import Lane
 from consumers.effects.metrics import EffectMetrics
@@ -27,6 +28,8 @@ from orchestrator.effect_settings import EffectSettings, EffectTopics
 
 PROBE_TIMEOUT_S = 5.0
 MAX_RECONNECT_S = 10.0
+MAX_ANSWERED = 4_096
+Place = tuple[int, int, int]  # partition, offset, timestamp: a recreated topic uses offsets again
 _log = structlog.get_logger("effects")
 
 
@@ -59,7 +62,8 @@ class EffectRunner:
         self._lookup = lookup
         self._stop = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
-        self._jobs: dict[tuple[int, int], asyncio.Task[bool]] = {}
+        self._jobs: dict[Place, asyncio.Task[bool]] = {}
+        self._answered: dict[Place, None] = {}  # by jobs that outlived their lane; the oldest first
         self._finished = 0
         self._ready = False
 
@@ -165,19 +169,30 @@ class EffectRunner:
         else:
             stream = request.stream.text
             answer = lambda: performer.answer(lane, record, request)  # noqa: E731
-        place = (record.partition, record.offset)
+        place = (record.partition, record.offset, record.timestamp)
+        if place in self._answered:
+            del self._answered[place]
+            lane.finish(record.offset)
+            return
         before = lane.last_of_stream.get(stream) if stream is not None else None
         job = asyncio.create_task(_in_order(lane, record.offset, self._jobs.get(place), before, answer))
         self._jobs[place] = job
         lane.add(job, stream)
-        job.add_done_callback(lambda done: self._ended(place, done))
+        job.add_done_callback(lambda done: self._ended(lane, place, done))
 
-    def _ended(self, place: tuple[int, int], job: asyncio.Task[bool]) -> None:
+    def _ended(self, lane: Lane, place: Place, job: asyncio.Task[bool]) -> None:
         self._finished += 1
         if self._jobs.get(place) is job:
             del self._jobs[place]
-        if not job.cancelled() and (error := job.exception()) is not None:
+        if job.cancelled():
+            return
+        if (error := job.exception()) is not None:
             self._fail(error)
+        elif job.result() and lane.closed:
+            # Its offset may not be committed: the record may come back to this process.
+            self._answered[place] = None
+            if len(self._answered) > MAX_ANSWERED:
+                del self._answered[next(iter(self._answered))]
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
@@ -225,8 +240,7 @@ class EffectRunner:
         else:
             return True
         finally:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(client.close(), PROBE_TIMEOUT_S)
+            await closed_within(client.close(), PROBE_TIMEOUT_S)
 
     async def _drain(self, group: Group) -> None:
         lanes = tuple(group.lanes.values())

@@ -1,7 +1,6 @@
 """Produces records and waits for their acknowledgement; a producer that fails is replaced, not trusted."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from consumers.actions.base import Headers
+from consumers.effects.closing import closed_within
 from consumers.effects.metrics import EffectMetrics
 from consumers.effects.records import Out
 
@@ -107,12 +107,9 @@ class Sender:
 async def _close(producer: AIOKafkaProducer | None) -> None:
     if producer is None:
         return
-    try:
-        await asyncio.wait_for(producer.stop(), CLOSE_TIMEOUT_S)
-    except (KafkaError, OSError, TimeoutError):
+    if not await closed_within(producer.stop(), CLOSE_TIMEOUT_S):
         # `stop` waits for batches that an idempotent producer never gives up: fail them, then end its task.
         producer._message_accumulator.fail_all(KafkaTimeoutError())  # noqa: SLF001
         if (task := producer._sender.sender_task) is not None:  # noqa: SLF001
             task.cancel()
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(producer.client.close(), CLOSE_TIMEOUT_S)
+        await closed_within(producer.client.close(), CLOSE_TIMEOUT_S)

@@ -98,7 +98,9 @@ def parse_stream(text: str) -> Stream:
     run = _decode("run", tail[2]) if len(tail) == 3 else ""
     stream = Stream(owner, _decode("kind", tail[0]), _decode("definition", tail[1]), run)
     if stream.text != text:
-        raise Malformed(f"subject {text[:200]!r} is not in canonical percent-encoding; expected {stream.text!r}")
+        raise Malformed(
+            f"subject {text[:200]!r} is not in canonical percent-encoding; expected {stream.text!r}"
+        )
     return stream
 
 
@@ -124,7 +126,9 @@ def murmur2(data: bytes) -> int:
 
 
 def _owner(parts: list[str]) -> Owner:
-    organization, scope, identity = (_decode(n, p) for n, p in zip(("organization", "scope", "id"), parts, strict=True))
+    organization, scope, identity = (
+        _decode(n, p) for n, p in zip(("organization", "scope", "id"), parts, strict=True)
+    )
     if scope == CUSTOMER:
         owner = customer(organization, identity)
     elif scope == RESOURCE:
@@ -132,7 +136,9 @@ def _owner(parts: list[str]) -> Owner:
     else:
         raise Malformed(f"scope {scope[:20]!r} is neither 'c' (customer) nor 'r' (resource)")
     if owner.text != "/".join(parts):
-        raise Malformed(f"owner {'/'.join(parts)[:200]!r} is not in canonical percent-encoding; expected {owner.text!r}")
+        raise Malformed(
+            f"owner {'/'.join(parts)[:200]!r} is not in canonical percent-encoding; expected {owner.text!r}"
+        )
     return owner
 
 

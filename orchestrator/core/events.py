@@ -15,7 +15,7 @@ class Event(Struct, frozen=True, gc=False, omit_defaults=True):
     NAME: ClassVar[str] = ""
 
 
-class CommandRejected(Event):
+class CommandRejected(Event, frozen=True):
     """A rule said no; the stream remembers the key so that a repeat gets the same answer."""
 
     NAME: ClassVar[str] = "journey.command_rejected.v1"
@@ -23,14 +23,14 @@ class CommandRejected(Event):
     inputs: dict[str, Any] = {}
 
 
-class CommandIgnored(Event):
+class CommandIgnored(Event, frozen=True):
     """Nothing to do, on purpose: a late timer, an effect's second answer, a command without consequence."""
 
     NAME: ClassVar[str] = "journey.command_ignored.v1"
     reason: str
 
 
-class JourneyStarted(Event):
+class JourneyStarted(Event, frozen=True):
     """The journey exists from here on, pinned to this version of its definition."""
 
     NAME: ClassVar[str] = "journey.started.v1"
@@ -40,7 +40,7 @@ class JourneyStarted(Event):
     private: dict[str, Any] = {}
 
 
-class TimerArmed(Event):
+class TimerArmed(Event, frozen=True):
     """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled."""
 
     NAME: ClassVar[str] = "journey.timer_armed.v1"
@@ -48,14 +48,14 @@ class TimerArmed(Event):
     due_ms: int
 
 
-class TimerCancelled(Event):
+class TimerCancelled(Event, frozen=True):
     """The timer's command won't come."""
 
     NAME: ClassVar[str] = "journey.timer_cancelled.v1"
     timer: str
 
 
-class EffectRequested(Event):
+class EffectRequested(Event, frozen=True):
     """Something outside has to happen once; its result comes back as a command naming `effect` and `attempt`.
 
     `effect` is unique in its stream; `suppressed` says that a backfill recorded it without performing it.
@@ -72,7 +72,7 @@ class EffectRequested(Event):
     private: dict[str, Any] = {}
 
 
-class EffectSucceeded(Event):
+class EffectSucceeded(Event, frozen=True):
     """The provider confirmed the effect."""
 
     NAME: ClassVar[str] = "journey.effect_succeeded.v1"
@@ -81,7 +81,7 @@ class EffectSucceeded(Event):
     result: dict[str, Any] = {}
 
 
-class EffectFailed(Event):
+class EffectFailed(Event, frozen=True):
     """The effect won't be tried again; `error` is the provider's or the engine's stable word for why."""
 
     NAME: ClassVar[str] = "journey.effect_failed.v1"

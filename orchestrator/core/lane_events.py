@@ -20,14 +20,14 @@ class KafkaMessage(Struct, frozen=True, gc=False, omit_defaults=True):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class BatchNoted(Event):
+class BatchNoted(Event, frozen=True):
     """Outcomes of one batch that no journey's event tells: duplicates and key conflicts."""
 
     NAME: ClassVar[str] = "lane.batch_noted.v1"
     outcomes: tuple[Outcome, ...]
 
 
-class Forwarded(Event):
+class Forwarded(Event, frozen=True):
     """A message that came to the wrong lane (or is tried again); the publisher sends it on to `lane`, once more marked."""
 
     NAME: ClassVar[str] = "lane.forwarded.v1"
@@ -38,7 +38,7 @@ class Forwarded(Event):
     dead_letter: str | None = None  # the dead letter this retries
 
 
-class DeadLettered(Event):
+class DeadLettered(Event, frozen=True):
     """A message that can't be decided, kept with its bytes and headers; `id` names it for retry and discard."""
 
     NAME: ClassVar[str] = "lane.dead_lettered.v1"
@@ -52,17 +52,17 @@ class DeadLettered(Event):
     command_id: str | None = None
     command_type: str | None = None
     subject: str | None = None
-    private: dict[str, Any] = {}  # the message, encrypted under a daily key
+    private: dict[str, Any] = {}  # noqa: RUF012  the message, encrypted under a daily key; msgspec copies it
 
 
-class DeadLetterRetried(Event):
+class DeadLetterRetried(Event, frozen=True):
     """An operator sent a dead letter back to be decided again."""
 
     NAME: ClassVar[str] = "lane.dead_letter_retried.v1"
     id: str
 
 
-class DeadLetterDiscarded(Event):
+class DeadLetterDiscarded(Event, frozen=True):
     """An operator gave a dead letter up, and why."""
 
     NAME: ClassVar[str] = "lane.dead_letter_discarded.v1"
@@ -70,7 +70,7 @@ class DeadLetterDiscarded(Event):
     reason: str
 
 
-class Rebased(Event):
+class Rebased(Event, frozen=True):
     """Reading of a topic restarts elsewhere, because it isn't the log it was; keys make reading again safe."""
 
     NAME: ClassVar[str] = "lane.rebased.v1"
@@ -80,14 +80,14 @@ class Rebased(Event):
     reason: str
 
 
-class LanePaused(Event):
+class LanePaused(Event, frozen=True):
     """An operator paused the lane: nothing is decided and no timer fires until it is resumed."""
 
     NAME: ClassVar[str] = "lane.paused.v1"
     reason: str = ""
 
 
-class LaneResumed(Event):
+class LaneResumed(Event, frozen=True):
     """The lane decides again."""
 
     NAME: ClassVar[str] = "lane.resumed.v1"

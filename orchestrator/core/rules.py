@@ -31,7 +31,9 @@ OPERATORS: Final[frozenset[str]] = frozenset(
     for name in (operator["name"], *operator["aliases"])
 )
 # A result built by these can hold one big value many times over: its size is asked before it is converted.
-_MULTIPLYING = frozenset({"map", "reduce", "filter", "merge", "group_by", "entries", "sort", "distinct", "split"})
+_MULTIPLYING = frozenset(
+    {"map", "reduce", "filter", "merge", "group_by", "entries", "sort", "distinct", "split"}
+)
 _ITERATORS = frozenset({"map", "reduce", "group_by"})
 _REASONS = {
     "BudgetExceeded": "over_budget",
@@ -76,7 +78,16 @@ class Data:
 class Rule:
     """A compiled rule. `reads` are the paths it reads; `reads_all` says that no other path can be read."""
 
-    __slots__ = ("_condition", "_probe", "_value", "deterministic", "operators", "reads", "reads_all", "source")
+    __slots__ = (
+        "_condition",
+        "_probe",
+        "_value",
+        "deterministic",
+        "operators",
+        "reads",
+        "reads_all",
+        "source",
+    )
 
     def __init__(self, source: Any) -> None:
         _refuse(source)
@@ -106,7 +117,9 @@ class Rule:
         """The rule's result as a JSON value of at most RESULT_CHARS_MAX characters. Raises RuleFailed."""
         try:
             if self._probe is not None and self._probe.evaluate_data(data.handle) > RESULT_CHARS_MAX:
-                raise RuleFailed("result_too_large", f"the result is larger than {RESULT_CHARS_MAX} characters")
+                raise RuleFailed(
+                    "result_too_large", f"the result is larger than {RESULT_CHARS_MAX} characters"
+                )
             result = self._value.evaluate_data(data.handle)
         except DataLogicError as error:
             raise _failure(error) from error
@@ -189,7 +202,9 @@ def _measure(source: Any) -> None:
         elif isinstance(value, str):
             chars += len(value)
         if nodes > RULE_NODES_MAX or chars > RULE_CHARS_MAX:
-            raise RuleFailed("too_large", f"a rule holds at most {RULE_NODES_MAX} nodes, {RULE_CHARS_MAX} characters")
+            raise RuleFailed(
+                "too_large", f"a rule holds at most {RULE_NODES_MAX} nodes, {RULE_CHARS_MAX} characters"
+            )
         todo.extend((child, depth + 1) for child in children)
 
 
@@ -197,7 +212,9 @@ def _bound_growth(source: Any, *, iterators: int, in_reduce: bool) -> None:
     """Refuses what can double a value at each step: the engine's budget counts steps, not copies of references."""
     if isinstance(source, list):  # only lists that stand for a value come here, not argument lists
         if in_reduce and _reads_accumulator(source):
-            raise RuleFailed("too_large", "a reduce may not put its accumulator into a list; join lists with merge")
+            raise RuleFailed(
+                "too_large", "a reduce may not put its accumulator into a list; join lists with merge"
+            )
         for item in source:
             _bound_growth(item, iterators=iterators, in_reduce=in_reduce)
     elif isinstance(source, dict):

@@ -9,7 +9,15 @@ import msgspec
 from orchestrator.core.addresses import Stream, lane_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, JourneyKind, TimerFired
 from orchestrator.core.errors import Malformed, Rejected, Undecidable
-from orchestrator.core.events import CommandIgnored, CommandRejected, Event, TimerArmed, TimerCancelled
+from orchestrator.core.events import (
+    CommandIgnored,
+    CommandRejected,
+    EffectRequested,
+    Event,
+    JourneyStarted,
+    TimerArmed,
+    TimerCancelled,
+)
 from orchestrator.core.messages import Command, Outcome
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
@@ -18,11 +26,13 @@ from orchestrator.engine.envelope import Envelope, Recorded
 from orchestrator.engine.frame import TIMER_SOURCE, Frame, Timer, timer_id
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.store import TimerRow
+from orchestrator.engine.tally import Tally
 
 LANE_SOURCE = "engine/lane"
 TIMER_TYPE = "timer.fired"
 _BACKFILL_TIMERS_MAX = 10_000
 _CLOCK_SKEW_MS = 60_000
+_KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
 _EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
 
 
@@ -55,6 +65,7 @@ class Batch:
         self.touched: dict[UUID, Frame] = {}
         self.repeats: list[Repeat] = []
         self.timers: dict[tuple[UUID, str], TimerRow | None] = {}  # None: deleted
+        self.tally = Tally()
         self.now_ms = now_ms
         self.position = position
         self.lane_version = lane_version
@@ -104,7 +115,9 @@ class Batch:
                 return
             deadline, name = min(due)
             self._fire(frame, name, frame.timers[name], deadline, backfill=True)
-        raise Undecidable("timer_loop", f"more than {_BACKFILL_TIMERS_MAX} timers fired before one imported command")
+        raise Undecidable(
+            "timer_loop", f"more than {_BACKFILL_TIMERS_MAX} timers fired before one imported command"
+        )
 
     def _fire(self, frame: Frame, name: str, timer: Timer, now_ms: int, *, backfill: bool = False) -> None:
         deadline = frame.kind.deadline_ms(frame.state, name) or now_ms
@@ -120,10 +133,10 @@ class Batch:
         )
         hashed = key_hash(self._secret, command.source, command.id)
         self.timers[(frame.stream.id, name)] = None
-        self._decide_new(frame, command, hashed, "", now_ms, TimerFired(name, deadline))
+        self._decide_new(frame, command, hashed, "", now_ms, typed=TimerFired(name, deadline))
 
     def _decide_new(
-        self, frame: Frame, command: Command, hashed: bytes, body: str, now_ms: int, typed: Any = None
+        self, frame: Frame, command: Command, hashed: bytes, body: str, now_ms: int, *, typed: Any = None
     ) -> None:
         definition = self._definition(frame)
         occurred_ms = now_ms if command.time_ms is None else min(command.time_ms, now_ms + _CLOCK_SKEW_MS)
@@ -144,11 +157,16 @@ class Batch:
             raise Undecidable("decider_failed", f"{type(error).__name__}: {error}") from error
         if not events:
             events = [CommandIgnored("no_consequence")]
-        recorded = self._record(frame, command, body, events, now_ms, occurred_ms)
+        recorded = self._record(frame, command, body, events, facts)
         fired = command.id if command.source == TIMER_SOURCE else None
+        before = kind.label(frame.state)
         for index, event in enumerate(events):
             frame.evolve_own(hashed if index == 0 else None, event, fired)
-            self._track_timer(frame, event)
+            self._track(frame, event)
+        after = kind.label(frame.state)
+        if before != after:
+            self.tally.transitions[(frame.stream.definition, before, after)] += 1
+        self.tally.outcomes[(_KINDS.get(recorded[0].name, "applied"), False)] += 1
         self._first_of[(recorded[0].stream_id, recorded[0].version)] = recorded[0]
         self.events += recorded
         self.position += len(recorded)
@@ -161,7 +179,9 @@ class Batch:
         else:
             found = self._catalogue.newest(stream.kind, stream.definition)
         if found is None:
-            raise Undecidable("unknown_definition", f"no definition {stream.kind}:{stream.definition} is published")
+            raise Undecidable(
+                "unknown_definition", f"no definition {stream.kind}:{stream.definition} is published"
+            )
         return found
 
     def _parse(self, kind: JourneyKind, command: Command) -> Any:
@@ -174,15 +194,18 @@ class Batch:
             except msgspec.ValidationError as error:
                 raise Malformed(f"{command.type}: {error}") from error
         if command.type == TIMER_TYPE or command.source == TIMER_SOURCE:
-            raise Malformed(f"{command.type} from {command.source} is reserved for the engine", reason="reserved")
+            raise Malformed(
+                f"{command.type} from {command.source} is reserved for the engine", reason="reserved"
+            )
         return kind.parse(command.type, command.data)
 
     def _record(
-        self, frame: Frame, command: Command, body: str, events: Iterable[Event], now_ms: int, occurred_ms: int
+        self, frame: Frame, command: Command, body: str, events: Iterable[Event], facts: Facts
     ) -> list[Recorded]:
         """Encode before anything is evolved, so that a value the log can't keep leaves the frame as it was."""
         events = list(events)
         stream_id, text, count = frame.stream.id, frame.stream.text, len(events)
+        now_ms, occurred_ms = facts.now_ms, facts.occurred_ms
         recorded = []
         for index, event in enumerate(events):
             envelope = Envelope(
@@ -195,15 +218,22 @@ class Batch:
             except (TypeError, ValueError, RecursionError) as error:
                 raise Undecidable("unstorable", f"{type(event).__name__} can't be stored: {error}") from error
             at = index + 1
-            recorded.append(Recorded(self.position + at, stream_id, frame.version + at, event.NAME, envelope, stored))
+            recorded.append(
+                Recorded(self.position + at, stream_id, frame.version + at, event.NAME, envelope, stored)
+            )
         return recorded
 
-    def _track_timer(self, frame: Frame, event: Event) -> None:
-        if type(event) is TimerArmed:
-            key = (frame.stream.id, event.timer)
-            self.timers[key] = TimerRow(*key, frame.version, event.due_ms, frame.stream.text)
-        elif type(event) is TimerCancelled:
-            self.timers[(frame.stream.id, event.timer)] = None
+    def _track(self, frame: Frame, event: Event) -> None:
+        kind = type(event)
+        if kind is TimerArmed:
+            key = (frame.stream.id, event.timer)  # type: ignore[attr-defined]
+            self.timers[key] = TimerRow(*key, frame.version, event.due_ms, frame.stream.text)  # type: ignore[attr-defined]
+        elif kind is TimerCancelled:
+            self.timers[(frame.stream.id, event.timer)] = None  # type: ignore[attr-defined]
+        elif kind is EffectRequested:
+            self.tally.effects[event.type] += 1  # type: ignore[attr-defined]
+        elif kind is JourneyStarted:
+            self.tally.started[(frame.stream.kind, frame.stream.definition)] += 1
 
     def repeats_elsewhere(self) -> list[tuple[UUID, int]]:
         """The first events of repeated keys that are not in this batch and have to be read from the log."""
@@ -218,6 +248,7 @@ class Batch:
             own = self._first_of.get(place)
             name, envelope = (own.name, own.envelope) if own is not None else read[place]
             outcomes.append(_settle(repeat, name, envelope))
+            self.tally.outcomes[(outcomes[-1].outcome, outcomes[-1].duplicate)] += 1
         return outcomes
 
     def note(self, event: Event, command_id: str) -> Recorded:
@@ -233,9 +264,26 @@ class Batch:
 
 def _settle(repeat: Repeat, name: str, first: Envelope) -> Outcome:
     command = repeat.command
+    if (first.source, first.id) != (
+        command.source,
+        command.id,
+    ):  # two keys of one 64-bit hash: refused, never mixed up
+        return Outcome(
+            "rejected",
+            command.source,
+            command.id,
+            repeat.stream.text,
+            repeat.first_version,
+            reason="key_collision",
+        )
     if not command.made_by_engine and first.digest != repeat.digest:
         return Outcome(
-            "rejected", command.source, command.id, repeat.stream.text, repeat.first_version, reason="idempotency_conflict"
+            "rejected",
+            command.source,
+            command.id,
+            repeat.stream.text,
+            repeat.first_version,
+            reason="idempotency_conflict",
         )
     return outcome_of(name, first, repeat.first_version, duplicate=True)
 
@@ -249,5 +297,12 @@ def outcome_of(name: str, first: Envelope, version: int, *, duplicate: bool = Fa
     elif name == CommandIgnored.NAME:
         kind, reason = "ignored", event.reason
     return Outcome(
-        kind, first.source, first.id, first.stream, version + first.count - 1, duplicate, reason, detail  # type: ignore[arg-type]
+        kind,
+        first.source,
+        first.id,
+        first.stream,
+        version + first.count - 1,
+        duplicate,
+        reason,
+        detail,  # type: ignore[arg-type]
     )

@@ -1,6 +1,7 @@
 """Published definitions: PostgreSQL holds them, each process keeps what it has used compiled."""
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from orchestrator.core.decider import Definition
@@ -8,6 +9,28 @@ from orchestrator.engine.database import Database
 
 Build = Callable[[str, str, int, str], Definition]
 """kind, id, version and the document's JSON text to a compiled definition."""
+
+
+def publish(database: Database, kind: str, definition_id: str, document: str) -> tuple[int, bool]:
+    """Store a checked document (canonical JSON) as the next version; answers after the commit.
+
+    Returns the version and whether it is new: the newest version published again stays as it is.
+    """
+    digest = sha256(document.encode()).hexdigest()
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7423002)")  # versions and revisions rise in commit order
+        row = cursor.execute(
+            "SELECT version, digest FROM orchestrator.definitions WHERE kind = %s AND id = %s ORDER BY version DESC LIMIT 1",
+            (kind, definition_id),
+        ).fetchone()
+        if row is not None and row["digest"] == digest:
+            return int(row["version"]), False
+        version = int(row["version"]) + 1 if row is not None else 1
+        cursor.execute(
+            "INSERT INTO orchestrator.definitions (kind, id, version, document, digest) VALUES (%s, %s, %s, %s, %s)",
+            (kind, definition_id, version, document, digest),
+        )
+    return version, True
 
 
 class Catalogue:

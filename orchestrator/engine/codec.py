@@ -40,7 +40,9 @@ class Codec:
         """The stored form; raises TypeError or ValueError for values JSON can't hold."""
         private = getattr(envelope.data, "private", None)
         if private:
-            sealed = {_SEALED: seal(self._encoder.encode(private), key_of(envelope.subject), envelope.subject)}
+            sealed = {
+                _SEALED: seal(self._encoder.encode(private), key_of(envelope.subject), envelope.subject)
+            }
             data = msgspec.structs.replace(envelope.data, private=sealed)
             envelope = msgspec.structs.replace(envelope, data=data)
         return self._encoder.encode(envelope)
@@ -71,7 +73,9 @@ class Codec:
         """The stored form of a snapshot; the state's `private` part sealed like an event's."""
         if snapshot.state and snapshot.state.get("private"):
             subject = Envelope(snapshot.stream, "", "", "", snapshot.at_ms, None).subject
-            sealed = {_SEALED: seal(self._encoder.encode(snapshot.state["private"]), key_of(subject), subject)}
+            sealed = {
+                _SEALED: seal(self._encoder.encode(snapshot.state["private"]), key_of(subject), subject)
+            }
             snapshot = msgspec.structs.replace(snapshot, state=snapshot.state | {"private": sealed})
         return self._encoder.encode(snapshot)
 

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 from eventsourcing.postgres import PostgresDatastore
 from psycopg import Cursor, OperationalError, conninfo
 from psycopg.rows import DictRow
+from typing_extensions import override
 
 from orchestrator.core.errors import ConfigurationError
 
@@ -22,6 +23,7 @@ _TRUTHY = ("1", "y", "yes", "t", "true", "on")
 class _Borrowing(PostgresDatastore):
     """A datastore on somebody else's pool: the library closes a pool with its datastore, even when collected."""
 
+    @override
     def close(self) -> None:
         """The pool's owner closes it."""
 
@@ -87,7 +89,7 @@ class Database:
 
 
 def parse_dsn(dsn: str) -> dict[str, Any]:
-    """libpq parameters of a URL or key=value string. Raises ConfigurationError without repeating the password."""
+    """Libpq parameters of a URL or key=value string. Raises ConfigurationError without repeating the password."""
     try:
         parameters = conninfo.conninfo_to_dict(dsn)
     except OperationalError as error:
@@ -95,7 +97,9 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
             "DATABASE_URL is not a PostgreSQL address: write postgresql://user:password@host:port/database"
         ) from error
     if not parameters.get("dbname"):
-        raise ConfigurationError("DATABASE_URL names no database: write postgresql://user:password@host:port/database")
+        raise ConfigurationError(
+            "DATABASE_URL names no database: write postgresql://user:password@host:port/database"
+        )
     return {k: v for k, v in parameters.items() if v is not None}
 
 

@@ -87,7 +87,11 @@ class LogFeed:
             return None
         events: list[Recorded] = []
         appended: list[int] = []
-        while fed and len(events) < _READ_EVENTS and (not events or fed[0].events[0].position == events[-1].position + 1):
+        while (
+            fed
+            and len(events) < _READ_EVENTS
+            and (not events or fed[0].events[0].position == events[-1].position + 1)
+        ):
             committed = fed.popleft()
             self._fed_events -= len(committed.events)
             events += committed.events
@@ -96,4 +100,5 @@ class LogFeed:
 
 
 def report_lag(lane: int, follower: Follower) -> None:
+    """Set the follower's lag gauge."""
     metrics.FOLLOWER_LAG.labels(f"{lane:03d}", follower.name).set(max(0, follower.lag_events))

@@ -36,7 +36,16 @@ class Snapshot(Struct, frozen=True, gc=False, omit_defaults=True):
 class Frame:
     """One stream in memory. Mutable and owned by its lane; after any error it is thrown away, never repaired."""
 
-    __slots__ = ("definition_version", "keys", "kind", "saved_version", "state", "stream", "timers", "version")
+    __slots__ = (
+        "definition_version",
+        "keys",
+        "kind",
+        "saved_version",
+        "state",
+        "stream",
+        "timers",
+        "version",
+    )
 
     def __init__(self, stream: Stream, kind: JourneyKind) -> None:
         self.stream = stream
@@ -97,5 +106,6 @@ def timer_id(stream: str, timer: str, armed_at: int) -> str:
 
 
 def split_timer_id(command_id: str) -> tuple[str, int]:
+    """Timer name and arming version of a `timer_id`."""
     _, timer, armed_at = command_id.rsplit("#", 2)
     return timer, int(armed_at)

@@ -33,16 +33,16 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes]]
 
 
-class RawEvent(msgspec.Struct, gc=False):
-    """Seed shape of `user-interactions`: one flat JSON object per customer action; `timestamp` in ms."""
+class RawEvent(msgspec.Struct, gc=False, rename="camel"):
+    """Flat JSON of `user-interactions`, one object per customer action, names in camelCase; `timestamp` in ms."""
 
-    userId: str
+    user_id: str
     type: str
-    idempotencyKey: str
+    idempotency_key: str
     payload: dict[str, Any] = {}
     timestamp: int | None = None
-    sessionId: str = ""
-    eventId: str = ""
+    session_id: str = ""
+    event_id: str = ""
 
 
 _decode_raw = msgspec.json.Decoder(RawEvent).decode
@@ -58,25 +58,30 @@ def headers_of(record: Record) -> dict[str, str]:
 
 def decode(record: Record, *, raw: bool, default_organization: str) -> Command:
     """The command of a record. Raises Malformed naming the first thing wrong."""
-    if record.value is None:
+    value = record.value
+    if value is None:
         raise Malformed("the record has no value", reason="no_value")
-    if len(record.value) > MAX_COMMAND_BYTES:
-        raise Malformed(f"{len(record.value)} bytes, more than {MAX_COMMAND_BYTES}: send a reference", "too_large")
+    if len(value) > MAX_COMMAND_BYTES:
+        raise Malformed(f"{len(value)} bytes, more than {MAX_COMMAND_BYTES}: send a reference", "too_large")
     headers = headers_of(record)
     if raw or headers.get(FORMAT_HEADER) == "raw":
-        return _raw_command(record.value, headers, default_organization)
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in _JSON_TYPES:
-        raise Malformed(f"content-type {content_type[:100]!r} is not application/json", "content_type")
-    if content_type == "application/cloudevents+json":
-        body = _json(record.value)
-        data = body.pop("data", None)
-        return _command({k: v for k, v in body.items() if isinstance(v, str)}, data)
-    return _command({k[3:]: v for k, v in headers.items() if k.startswith("ce_")} | _trace(headers), _json(record.value))
+        return _raw_command(value, headers, default_organization)
+    content_type = headers.get("content-type", "")
+    if content_type != "application/json":  # the usual case needs no closer look
+        content_type = content_type.partition(";")[0].strip().lower()
+        if content_type not in _JSON_TYPES:
+            raise Malformed(f"content-type {content_type[:100]!r} is not application/json", "content_type")
+        if content_type == "application/cloudevents+json":
+            body = _json(value)
+            data = body.pop("data", None)
+            return _command(
+                {f"ce_{k}": v for k, v in body.items() if isinstance(v, str)} | _trace(body), data, value
+            )
+    return _command(headers, _json(value), value)
 
 
-def _trace(headers: Mapping[str, str]) -> dict[str, str]:
-    return {k: headers[k] for k in ("traceparent", "tracestate") if k in headers}
+def _trace(body: Mapping[str, Any]) -> dict[str, str]:
+    return {k: body[k] for k in ("traceparent", "tracestate") if isinstance(body.get(k), str)}
 
 
 def _raw_command(value: bytes, headers: Mapping[str, str], default_organization: str) -> Command:
@@ -84,12 +89,12 @@ def _raw_command(value: bytes, headers: Mapping[str, str], default_organization:
         event = _decode_raw(value)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed(f"not a raw event: {error}", reason="bad_json") from error
-    data = {"payload": event.payload, "sessionId": event.sessionId}
-    _check_depth(data)
-    owner = customer(headers.get("ce_organization", default_organization), event.userId)
+    data = {"payload": event.payload, "sessionId": event.session_id}
+    _check_depth(data, value)
+    owner = customer(headers.get("ce_organization", default_organization), event.user_id)
     return Command(
         source=RAW_SOURCE,
-        id=_identifier("idempotencyKey", event.idempotencyKey),
+        id=_identifier("idempotencyKey", event.idempotency_key),
         type=_identifier("type", event.type),
         owner=owner,
         stream=None,
@@ -101,42 +106,38 @@ def _raw_command(value: bytes, headers: Mapping[str, str], default_organization:
     )
 
 
-def _command(attributes: Mapping[str, str], data: Any) -> Command:
+def _command(headers: Mapping[str, str], data: Any, value: bytes) -> Command:
     if not isinstance(data, dict):
         raise Malformed("data is not a JSON object", reason="bad_json")
-    _check_depth(data)
-    source, command_id, command_type, subject = (
-        _required(attributes, name) for name in ("source", "id", "type", "subject")
-    )
-    if attributes.get("specversion", "1.0") != "1.0":
+    _check_depth(data, value)
+    get = headers.get
+    try:
+        source, command_id, command_type = headers["ce_source"], headers["ce_id"], headers["ce_type"]
+        subject = headers["ce_subject"]
+    except KeyError as missing:
+        raise Malformed(f"header {missing} is missing", reason="missing_header") from None
+    if get("ce_specversion", "1.0") != "1.0":
         raise Malformed("ce_specversion is not 1.0")
     if subject.count("/") == 2:
         stream, owner = None, parse_owner(subject)
     else:
         stream = parse_stream(subject)
         owner = stream.owner
-    if attributes.get("organization", owner.organization) != owner.organization:
+    if get("ce_organization", owner.organization) != owner.organization:
         raise Malformed("ce_organization is not the organization of ce_subject")
     return Command(
-        source=source,
-        id=command_id,
-        type=command_type,
-        owner=owner,
-        stream=stream,
-        data=data,
-        time_ms=_rfc3339(attributes.get("time")),
-        reply_to=attributes.get("replyto"),
-        backfill=attributes.get("backfill") == "true",
-        traceparent=attributes.get("traceparent"),
-        tracestate=attributes.get("tracestate"),
+        _identifier("ce_source", source),
+        _identifier("ce_id", command_id),
+        _identifier("ce_type", command_type),
+        owner,
+        stream,
+        data,
+        _rfc3339(get("ce_time")),
+        get("ce_replyto"),
+        get("ce_backfill") == "true",
+        get("traceparent"),
+        get("tracestate"),
     )
-
-
-def _required(attributes: Mapping[str, str], name: str) -> str:
-    value = attributes.get(name)
-    if value is None:
-        raise Malformed(f"header ce_{name} is missing", reason="missing_header")
-    return _identifier(f"ce_{name}", value) if name != "subject" else value
 
 
 def _identifier(name: str, value: str) -> str:
@@ -144,7 +145,7 @@ def _identifier(name: str, value: str) -> str:
         raise Malformed(f"{name} is empty")
     if "\x00" in value:
         raise Malformed(f"{name} contains a NUL character")
-    if len(value) > _ID_MAX_BYTES or len(value.encode(errors="replace")) > _ID_MAX_BYTES:
+    if len(value) * 4 > _ID_MAX_BYTES and len(value.encode(errors="replace")) > _ID_MAX_BYTES:
         raise Malformed(f"{name} is longer than {_ID_MAX_BYTES} bytes", reason="id_too_long")
     return value
 
@@ -156,7 +157,9 @@ def _json(value: bytes) -> dict[str, Any]:
         raise Malformed(f"not a JSON object: {error}", reason="bad_json") from error
 
 
-def _check_depth(data: dict[str, Any]) -> None:
+def _check_depth(data: dict[str, Any], value: bytes) -> None:
+    if value.count(b"{") + value.count(b"[") <= _MAX_DEPTH:  # too few brackets to be deep
+        return
     level: list[Any] = [data]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -195,11 +198,12 @@ def identity_of(record: Record, *, raw: bool) -> dict[str, str | None]:
         headers = headers_of(record)
         if raw or headers.get(FORMAT_HEADER) == "raw":
             event = _decode_raw(record.value or b"")
-            found |= {"source": RAW_SOURCE, "id": event.idempotencyKey, "type": event.type}
+            found |= {"source": RAW_SOURCE, "id": event.idempotency_key, "type": event.type}
         else:
             found |= {name: headers.get(f"ce_{name}") for name in found}
     except (Malformed, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
-    return {name: value if value is None else value[:_ID_MAX_BYTES].replace("\x00", "�") for name, value in found.items()}
-
-
+    return {
+        name: value if value is None else value[:_ID_MAX_BYTES].replace("\x00", "�")
+        for name, value in found.items()
+    }

@@ -3,23 +3,22 @@
 import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
-from collections.abc import Callable
 
 import msgspec
 
 from orchestrator import metrics
-from orchestrator.core.addresses import Stream, lane_of, lane_stream, stream_of
+from orchestrator.core.addresses import Stream, lane_of, parse_stream, stream_of
 from orchestrator.core.decider import JourneyKind
 from orchestrator.core.errors import LaneStopped, Undecidable
 from orchestrator.core.events import Event
 from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
 from orchestrator.core.messages import Command, Outcome
 from orchestrator.engine import inbound
-from orchestrator.engine.batch import Batch, outcome_of
+from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import SEALED_MARK, Codec
 from orchestrator.engine.envelope import Envelope, Recorded
@@ -28,6 +27,10 @@ from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
 from orchestrator.engine.store import Append, LaneStore, Loaded, Move
 
+READER = 1
+"""The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
+_DAY_MS = 86_400_000
+_DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
 _DIGEST_BYTES = 16
 _TIMER_BATCH = 500
 _T = TypeVar("_T")
@@ -111,6 +114,11 @@ class Lane:
         self._secret = await self.run(self.store.secret)
         self.position = positions[LOG].at
         self.log = log_detail(positions[LOG].detail)
+        if self.log.min_reader > READER:
+            raise LaneStopped(
+                f"lane {self.number} holds events of reader version {self.log.min_reader}, this release reads {READER}:"
+                " upgrade this worker"
+            )
         self.offsets = {n.removeprefix(IN): p.at for n, p in positions.items() if n.startswith(IN)}
         self.details = {n.removeprefix(IN): p.detail for n, p in positions.items() if n.startswith(IN)}
         self.next_due_ms = await self.run(self.store.next_due_ms)
@@ -131,7 +139,7 @@ class Lane:
                 break
             self._frames.clear()  # another owner drew a key first: what was sealed here can't be opened
         last = records[-1]
-        detail = TopicDetail(last.timestamp, record_digest(last), **_origin(self.details[topic]))
+        detail = TopicDetail(last.timestamp, record_digest(last))
         moves = [Move(IN + topic, self.offsets[topic], last.offset, encode(detail)), *extra]
         committed = await self._commit(batch, moves, [r.timestamp for r in records])
         self.offsets[topic] = last.offset
@@ -146,7 +154,7 @@ class Lane:
         if not rows:
             self.next_due_ms = await self.run(self.store.next_due_ms)
             return None
-        streams = [inbound.parse_stream(row.stream) for row in rows]
+        streams = [parse_stream(row.stream) for row in rows]
         await self._load(streams)
         batch = self._new_batch(now_ms)
         for row, stream in zip(rows, streams, strict=True):
@@ -154,7 +162,9 @@ class Lane:
             try:
                 batch.fire(frame, row, now_ms)
             except Undecidable as trouble:
-                raise LaneStopped(f"timer {row.timer} of {row.stream} can't be decided: {trouble}") from trouble
+                raise LaneStopped(
+                    f"timer {row.timer} of {row.stream} can't be decided: {trouble}"
+                ) from trouble
             metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
         metrics.TIMERS_DUE.inc(len(rows))
         committed = await self._commit(batch, [], [])
@@ -181,7 +191,8 @@ class Lane:
         rows = await self.run(self.store.read_log, after, limit)
         await self._fetch_keys(row.stored for row in rows)
         return [
-            Recorded(r.position, r.stream_id, r.version, r.name, self._decode(r.name, r.stored), r.stored) for r in rows
+            Recorded(r.position, r.stream_id, r.version, r.name, self._decode(r.name, r.stored), r.stored)
+            for r in rows
         ]
 
     async def event_at(self, stream: Stream, version: int) -> Recorded | None:
@@ -192,6 +203,10 @@ class Lane:
         name, stored = found[(stream.id, version)]
         await self._fetch_keys([stored])
         return Recorded(0, stream.id, version, name, self._decode(name, stored), stored)
+
+    async def forget_old_messages(self, now_ms: int) -> int:
+        """Erase the daily keys of dead letters and forwards past their time; how many days were forgotten."""
+        return await self.run(self.store.erase_day_keys, now_ms // _DAY_MS - _DAY_KEYS_KEPT)
 
     def seal_snapshot(self, snapshot: Snapshot) -> bytes:
         """The stored form of a snapshot; its subject's key exists once an event of it was sealed."""
@@ -213,15 +228,22 @@ class Lane:
             if command.stream.kind not in self._kinds:
                 raise Undecidable("unknown_kind", f"no journeys of kind {command.stream.kind[:50]!r}")
             if self._catalogue.newest(command.stream.kind, command.stream.definition) is None:
-                raise Undecidable("unknown_definition", f"{command.stream.kind}:{command.stream.definition} is not published")
+                raise Undecidable(
+                    "unknown_definition",
+                    f"{command.stream.kind}:{command.stream.definition} is not published",
+                )
             return (command.stream,)
         listeners = self._catalogue.listeners(command.type)
         if not listeners:
-            raise Undecidable("unknown_type", f"no published definition lists the event type {command.type[:100]!r}")
+            raise Undecidable(
+                "unknown_type", f"no published definition lists the event type {command.type[:100]!r}"
+            )
         return [stream_of(command.owner, kind, definition) for kind, definition in listeners]
 
     async def _refresh_catalogue(self, intakes: Sequence[Intake]) -> bool:
-        missing = any(i.trouble and i.trouble.reason in ("unknown_definition", "unknown_type") for i in intakes)
+        missing = any(
+            i.trouble and i.trouble.reason in ("unknown_definition", "unknown_type") for i in intakes
+        )
         return missing and await self.run(self._catalogue.refresh)
 
     async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
@@ -237,8 +259,8 @@ class Lane:
             else:
                 try:
                     self._decide_one(batch, intake)
-                except Undecidable as trouble:
-                    lost.append((intake, trouble))
+                except Undecidable as no:
+                    lost.append((intake, no))
         outcomes = await self._settle(batch)
         if outcomes:
             record = intakes[-1].record
@@ -262,7 +284,9 @@ class Lane:
             batch.decide(frame, command)
             decided = True
         if not decided:
-            raise Undecidable("unknown_type", f"no current definition lists the event type {command.type[:100]!r}")
+            raise Undecidable(
+                "unknown_type", f"no current definition lists the event type {command.type[:100]!r}"
+            )
 
     async def _settle(self, batch: Batch) -> list[Outcome]:
         if not batch.repeats:
@@ -282,6 +306,7 @@ class Lane:
             lost.append((intake, Undecidable("stray_twice", reason)))
             return
         lane = lane_of(command.owner.text, self._lanes)
+        batch.tally.forwarded[command.source] += 1
         batch.note(
             Forwarded(lane, 1, command.source, message_of(record, raw=intake.raw)),
             f"{record.topic}/{record.partition}/{record.offset}",
@@ -291,12 +316,22 @@ class Lane:
         record = intake.record
         identity = inbound.identity_of(record, raw=intake.raw)
         dead_id = dead_letter_id(record)
+        batch.tally.dead[trouble.reason] += 1
+        batch.tally.outcomes[("dead_lettered", False)] += 1
         batch.note(
             DeadLettered(
-                dead_id, record.topic, record.partition, record.offset, trouble.reason, str(trouble)[:2000],
-                identity["source"], identity["id"], identity["type"], identity["subject"],
+                dead_id,
+                record.topic,
+                record.partition,
+                record.offset,
+                trouble.reason,
+                str(trouble)[:2000],
+                identity["source"],
+                identity["id"],
+                identity["type"],
+                identity["subject"],
                 message_of(record, raw=intake.raw),
-            ),  # fmt: skip
+            ),
             dead_id,
         )
 
@@ -316,12 +351,15 @@ class Lane:
     async def _commit(
         self, batch: Batch, moves: Sequence[Move], appended_ms: Sequence[int], log: LogDetail | None = None
     ) -> Committed:
-        detail = msgspec.structs.replace(log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version)
+        detail = msgspec.structs.replace(
+            log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version
+        )
         moves = [Move(LOG, self.position, batch.position, encode(detail)), *moves]
         timers_set = [row for row in batch.timers.values() if row is not None]
         deleted = [key for key, row in batch.timers.items() if row is None]
         with metrics.COMMIT_S.time():
             await self.run(self.store.commit, Append(moves, batch.events, timers_set, deleted))  # type: ignore[arg-type]
+        batch.tally.add()
         self.position = batch.position
         self.log = detail
         for row in timers_set:
@@ -332,7 +370,9 @@ class Lane:
         return Committed(batch.events, captures, appended_ms)
 
     def _capture(self, frame: Frame) -> Capture:
-        return Capture(frame, frame.version, frame.state, frame.definition_version, frame.timers, self.log.lane_ms)
+        return Capture(
+            frame, frame.version, frame.state, frame.definition_version, frame.timers, self.log.lane_ms
+        )
 
     async def _load(self, streams: Sequence[Stream]) -> None:
         """Bring every stream into the cache, newest use last; cold ones in one round of queries."""
@@ -412,11 +452,3 @@ def message_of(record: Any, *, raw: bool) -> dict[str, Any]:
         "value": text(record.value),
         "headers": [[name, text(value)] for name, value in record.headers],
     }
-
-
-def _origin(detail: str) -> dict[str, str]:
-    known = msgspec.json.decode(detail, type=TopicDetail)
-    return {"cluster_id": known.cluster_id, "topic_id": known.topic_id}
-
-
-__all__ = ["Capture", "Committed", "Lane", "dead_letter_id", "lane_stream", "message_of", "outcome_of", "record_digest"]

@@ -18,31 +18,25 @@ class LogDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TopicDetail(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Beside a topic's position: the record there, to know the log again; and who died handling the next one."""
+    """Beside a topic's position: the record there, to know the log again."""
 
     timestamp_ms: int = 0
     digest: str = ""
-    cluster_id: str = ""
-    topic_id: str = ""
-
-
-class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A batch someone is about to try: how many owners began it and never came back."""
-
-    tries: int = 0
-    single: bool = False
 
 
 def encode(detail: msgspec.Struct) -> str:
+    """The text kept in the position's row."""
     return msgspec.json.encode(detail).decode()
 
 
 def log_detail(text: str) -> LogDetail:
+    """What is kept beside the log's position."""
     return msgspec.json.decode(text, type=LogDetail)
 
 
 def topic_detail(text: str) -> TopicDetail:
+    """What is kept beside a topic's position."""
     return msgspec.json.decode(text, type=TopicDetail)
 
 
-__all__ = ["IN", "LOG", "OUT", "LogDetail", "Suspect", "TopicDetail", "encode", "log_detail", "topic_detail"]
+__all__ = ["IN", "LOG", "OUT", "LogDetail", "TopicDetail", "encode", "log_detail", "topic_detail"]

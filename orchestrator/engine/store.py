@@ -8,6 +8,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg import Cursor, sql
 from psycopg.rows import DictRow, tuple_row
+from typing_extensions import override
 
 from orchestrator.core.errors import ConfigurationError, Fenced
 from orchestrator.engine import copy_format
@@ -91,6 +92,7 @@ class Loaded(NamedTuple):
 class LaneRecorder(PostgresApplicationRecorder):
     """The library's recorder with its insert replaced: binary COPY, positions chosen by the fenced writer."""
 
+    @override
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Refused: an append without the lane's compare-and-set could interleave with another owner's."""
         raise NotImplementedError("append through LaneStore.commit, which fences")
@@ -105,7 +107,9 @@ class LaneStore:
         self.database = database
         self._datastore = database.lane_datastore(self.schema)
         self._recorder = LaneRecorder(self._datastore)
-        self._sql = {name: sql.SQL(text).format(lane=sql.Identifier(self.schema)) for name, text in _STATEMENTS.items()}
+        self._sql = {
+            name: sql.SQL(text).format(lane=sql.Identifier(self.schema)) for name, text in _STATEMENTS.items()
+        }
 
     def create(self, positions: Iterable[tuple[str, int]], secret: bytes) -> None:
         """Make the lane's schema, tables and position rows; what exists is left as it is."""
@@ -115,7 +119,7 @@ class LaneStore:
         with self.database.transaction() as cursor:
             for statement in LANE_TABLES.split(";"):
                 if statement.strip():
-                    cursor.execute(sql.SQL(statement.strip()).format(lane=sql.Identifier(self.schema)))  # type: ignore[arg-type]
+                    cursor.execute(sql.SQL(statement.strip()).format(lane=sql.Identifier(self.schema)))
             rows = [(LOG, 0), *positions]
             cursor.executemany(self._sql["make_position"], rows)
             cursor.execute(self._sql["make_key"], ("lane", secret))
@@ -126,13 +130,17 @@ class LaneStore:
             cursor.execute(self._sql["positions"])
             rows = {row["name"]: Position(row["at"], row["detail"]) for row in cursor.fetchall()}
         if LOG not in rows:
-            raise ConfigurationError(f"{self.schema} has no log position: run `orchestrator init` against this database")
+            raise ConfigurationError(
+                f"{self.schema} has no log position: run `orchestrator init` against this database"
+            )
         return rows
 
     def secret(self) -> bytes:
         return self.subject_keys(["lane"])["lane"]
 
-    def subject_keys(self, subjects: Sequence[str], *, create: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    def subject_keys(
+        self, subjects: Sequence[str], *, create: Mapping[str, bytes] | None = None
+    ) -> dict[str, bytes]:
         """Encryption keys that exist; those in `create` are made first unless another owner was quicker."""
         with self.database.transaction() as cursor:
             if create:
@@ -140,11 +148,19 @@ class LaneStore:
             cursor.execute(self._sql["keys"], (list(subjects),))
             return {row["subject"]: bytes(row["key"]) for row in cursor.fetchall()}
 
+    def erase_day_keys(self, before_day: int) -> int:
+        """Erase keys `day/N` with N below `before_day` (days since the epoch); what they sealed is unreadable then."""
+        with self.database.transaction() as cursor:
+            return cursor.execute(self._sql["erase_day_keys"], (before_day,)).rowcount
+
     def load(self, stream_ids: Sequence[UUID], fold_versions: Mapping[str, int]) -> dict[UUID, Loaded]:
         """Snapshots, keys and tails of cold streams, in three look-ups for all. Unknown streams are absent."""
         ids = list(stream_ids)
         found: dict[UUID, Loaded] = {}
-        with self._datastore.transaction() as cursor, cursor.connection.cursor(row_factory=tuple_row, binary=True) as c:
+        with (
+            self._datastore.transaction() as cursor,
+            cursor.connection.cursor(row_factory=tuple_row, binary=True) as c,
+        ):
             c.execute(self._sql["snapshots"], (ids,), prepare=True)
             after = dict.fromkeys(ids, 0)
             for stream_id, kind, version, definition_version, fold_version, snapshot in c.fetchall():
@@ -165,19 +181,25 @@ class LaneStore:
     def events_at(self, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], tuple[str, bytes]]:
         """Name and stored bytes of single events."""
         ids, versions = [p[0] for p in places], [p[1] for p in places]
-        with self._datastore.cursor() as cursor, cursor.connection.cursor(row_factory=tuple_row, binary=True) as c:
+        with (
+            self._datastore.cursor() as cursor,
+            cursor.connection.cursor(row_factory=tuple_row, binary=True) as c,
+        ):
             c.execute(self._sql["events_at"], (ids, versions), prepare=True)
             return {(r[0], r[1]): (r[2], r[3]) for r in c.fetchall()}
 
     def read_log(self, after: int, limit: int) -> list[LogRow]:
         """Up to `limit` events after a position, in order."""
-        with self._datastore.cursor() as cursor, cursor.connection.cursor(row_factory=tuple_row, binary=True) as c:
+        with (
+            self._datastore.cursor() as cursor,
+            cursor.connection.cursor(row_factory=tuple_row, binary=True) as c,
+        ):
             c.execute(self._sql["read_log"], (after, limit), prepare=True)
             return [LogRow(*row) for row in c.fetchall()]
 
     def stream_events(self, stream_id: UUID) -> Sequence[StoredEvent]:
         """Every event of one stream."""
-        return self._recorder.select_events(stream_id)
+        return list(self._recorder.select_events(stream_id))
 
     def commit(self, append: Append) -> None:
         """One transaction. Raises Fenced when a position isn't where the caller thinks it is."""
@@ -197,7 +219,9 @@ class LaneStore:
         for move in moves:
             done = cursor.execute(self._sql["move"], (move.to, move.detail, move.name, move.was))
             if done.rowcount != 1:
-                raise Fenced(f"{self.schema}: {move.name} is no longer at {move.was}: another owner writes this lane")
+                raise Fenced(
+                    f"{self.schema}: {move.name} is no longer at {move.was}: another owner writes this lane"
+                )
 
     def due_timers(self, now_ms: int, limit: int) -> list[TimerRow]:
         with self._datastore.cursor() as cursor:
@@ -212,10 +236,11 @@ class LaneStore:
     def clock_ms(self) -> int:
         """PostgreSQL's clock: the one time all owners of a lane share."""
         with self._datastore.cursor() as cursor:
-            row = cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms").fetchone()
+            row = cursor.execute(
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms"
+            ).fetchone()
         assert row is not None
         return int(row["ms"])
-
 
     def save_journeys(self, move: Move | None, rows: Sequence[SnapshotRow]) -> None:
         """Upsert journeys (never back to an older version) and append their keys; one follower transaction."""
@@ -259,7 +284,7 @@ class LaneStore:
 
     def statement(self, text: str) -> sql.Composed:
         """A follower's own statement with `{lane}` filled in."""
-        return sql.SQL(text).format(lane=sql.Identifier(self.schema))  # type: ignore[arg-type]
+        return sql.SQL(text).format(lane=sql.Identifier(self.schema))
 
     def follow(self, move: Move, statement: sql.Composed, rows: Sequence[Sequence[Any]]) -> None:
         """A follower's transaction: its position, then its rows."""
@@ -273,6 +298,7 @@ _STATEMENTS = {
     "make_position": "INSERT INTO {lane}.positions (name, at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "make_key": "INSERT INTO {lane}.subject_keys (subject, key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "keys": "SELECT subject, key FROM {lane}.subject_keys WHERE subject = ANY(%s)",
+    "erase_day_keys": "DELETE FROM {lane}.subject_keys WHERE subject LIKE 'day/%%' AND substr(subject, 5)::bigint < %s",
     "positions": "SELECT name, at, detail FROM {lane}.positions",
     "move": "UPDATE {lane}.positions SET at = %s, detail = COALESCE(%s, detail) WHERE name = %s AND at = %s",
     "snapshots": "SELECT stream_id, kind, version, definition_version, fold_version, snapshot"
