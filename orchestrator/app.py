@@ -34,6 +34,7 @@ from orchestrator.journeys import KINDS
 from orchestrator.probes import Probes
 from orchestrator.settings import Settings
 from orchestrator.watchdog import Watchdog
+from projections.analytics import sinks
 from projections.dead_letters import DeadLetters
 from projections.exactly_once import ExactlyOnce
 from projections.journeys import Journeys
@@ -50,7 +51,7 @@ log = structlog.get_logger("worker")
 class Worker:
     """One worker process. `run` ends on SIGTERM or SIGINT, or by raising."""
 
-    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS, *, role: str = "all") -> None:
+    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS, *, role: str = "lanes") -> None:
         if role not in ROLES:
             raise ConfigurationError(f"role {role[:40]!r} is none of {', '.join(ROLES)}")
         self._settings = settings
@@ -177,6 +178,7 @@ class Worker:
                 dirty_max=max(1_000, settings.dirty_streams // self._lanes),
             ),
             DeadLetters(lane),
+            *sinks(lane, settings),
         )
 
 

@@ -76,10 +76,10 @@ class EffectSettings(Struct, frozen=True):
         for name, value in self.secrets.items():
             _check_secret(name, value)
 
-    def __repr__(self) -> str:  # type: ignore[explicit-override]
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._shown())})"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:  # type: ignore[explicit-override]
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         return list(self._shown())
 
     def _shown(self) -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
     configs: Mapping[str, dict[str, str]] = {
         "commands": by_broker,
         "raw": by_broker,
+        "outcomes": by_broker,
         "snapshots": {"cleanup.policy": "compact", "max.message.bytes": _MAX_MESSAGE_BYTES},
     }
     return [

@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_retention_ms: int = 7 * 86_400_000
     default_organization: str = "default"
 
-    batch_commands: int = 2_000
+    batch_commands: int = 1_000
     """Most commands in one lane transaction."""
     cache_streams: int = 100_000
     """Journeys a worker keeps in memory, over all its lanes."""

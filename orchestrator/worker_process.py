@@ -8,6 +8,7 @@ from orchestrator import lifeline
 def main(arguments: list[str]) -> int:
     """Work until asked to stop; returns the exit code: 0 stopped, 78 configuration, others by raising."""
     lifeline.hold()
+    code = 0
     from orchestrator import logs, settings
     from orchestrator.core.errors import ConfigurationError
 
@@ -22,8 +23,8 @@ def main(arguments: list[str]) -> int:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         sys.stderr.write(f"error: {error}\n")
-        return 78
-    return 0
+        code = 78
+    return code
 
 
 if __name__ == "__main__":

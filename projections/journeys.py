@@ -107,25 +107,13 @@ class Journeys:
             await self._write([], self._head)
 
     async def _write(self, dirty: list[Dirty], position: int) -> None:
-        rows = [self._row(d) for d in dirty]
+        sealed = await self._lane.seal_snapshots([_snapshot(d.capture) for d in dirty])
+        rows = [_row(d, stored) for d, stored in zip(dirty, sealed, strict=True)]
         await self._lane.run(self._lane.store.save_journeys, Move(OUT + NAME, self._position, position), rows)
         self._position = position
         self._wrote = True
         for d in dirty:
             d.capture.frame.saved_version = max(d.capture.frame.saved_version, d.capture.version)
-
-    def _row(self, dirty: Dirty) -> SnapshotRow:
-        capture = dirty.capture
-        frame, stream = capture.frame, capture.frame.stream
-        state = None if capture.state is None else frame.kind.dump(capture.state)
-        timers = {name: tuple(timer) for name, timer in capture.timers.items()}
-        snapshot = Snapshot(stream.text, capture.at_ms, capture.definition_version, state, timers)  # type: ignore[arg-type]
-        new_from, new_keys = _unsaved_keys(frame.keys.packed, dirty.key_bytes, frame.saved_version)
-        return SnapshotRow(
-            stream.id, stream.text, stream.kind, stream.definition, capture.definition_version,
-            frame.kind.label(capture.state) if capture.state is not None else "", capture.version, capture.at_ms,
-            frame.kind.fold_version, self._lane.seal_snapshot(snapshot), new_from, new_keys,
-        )  # fmt: skip
 
     async def _count(self) -> None:
         if not self._wrote or time.monotonic() - self._counted_s < _COUNT_EVERY_S:
@@ -135,6 +123,23 @@ class Journeys:
             metrics.JOURNEYS.labels(f"{self._lane.number:03d}", row["definition"], row["label"]).set(
                 row["journeys"]
             )
+
+
+def _snapshot(capture: Capture) -> Snapshot:
+    state = None if capture.state is None else capture.frame.kind.dump(capture.state)
+    timers = {name: tuple(timer) for name, timer in capture.timers.items()}
+    return Snapshot(capture.frame.stream.text, capture.at_ms, capture.definition_version, state, timers)  # type: ignore[arg-type]
+
+
+def _row(dirty: Dirty, sealed: bytes) -> SnapshotRow:
+    capture = dirty.capture
+    frame, stream = capture.frame, capture.frame.stream
+    new_from, new_keys = _unsaved_keys(frame.keys.packed, dirty.key_bytes, frame.saved_version)
+    return SnapshotRow(
+        stream.id, stream.text, stream.kind, stream.definition, capture.definition_version,
+        frame.kind.label(capture.state) if capture.state is not None else "", capture.version, capture.at_ms,
+        frame.kind.fold_version, sealed, new_from, new_keys,
+    )  # fmt: skip
 
 
 def _unsaved_keys(packed: bytearray, end: int, saved_version: int) -> tuple[int, bytes]:

@@ -118,6 +118,7 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
         ("journey-dead-letter", event.id.encode()),
     ]
     topic = "raw_dead_letters" if message.get("raw") else "dead_letters"
+    key = _bytes(message.get("key")) or (event.subject or "").rsplit("/", 1)[0].encode()
     out = [Out(topic, _bytes(message.get("key")), _bytes(message.get("value")), made)]
     if event.source and event.command_id:
         outcome = Outcome(
@@ -125,7 +126,7 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
             detail={"deadLetter": event.id},
         )  # fmt: skip
         out.append(
-            _outcome(f"{recorded.event_id}/0", outcome, _bytes(message.get("key")) or b"", recorded.envelope)
+            _outcome(f"{recorded.event_id}/0", outcome, key, recorded.envelope)
         )
     return out
 

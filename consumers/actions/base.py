@@ -19,6 +19,20 @@ class ActionParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     at_most_once: bool = False
 
 
+Scalar = str | int | float | bool | None
+"""What a header or a key may be rendered to."""
+
+
+def text(value: Scalar) -> str:
+    """A rendered scalar as a header or key shows it: `true`, `3`, and "" for null."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+    return str(value)
+
+
 class EffectRequest(Struct, frozen=True):
     """One attempt at one effect. `idempotency_key` is the same for all attempts; `params` are rendered."""
 
@@ -30,6 +44,7 @@ class EffectRequest(Struct, frozen=True):
     params: dict[str, Any]
     timeout_ms: int
     idempotency_key: str
+    private: frozenset[str] | None = None  # the names of params that hold personal data; None: nobody said
     traceparent: str = ""
     tracestate: str = ""
 

@@ -90,7 +90,7 @@ class GuardedResolver(AbstractResolver):
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, "webhook-dns")
         self._lookup = lookup or self._system_lookup
 
-    async def resolve(  # type: ignore[explicit-override]  # typing.override is newer than 3.11
+    async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of a name, all judged. Raises AddressRefused, or OSError if there are none."""
@@ -115,7 +115,7 @@ class GuardedResolver(AbstractResolver):
             raise AddressRefused
         return socket.socket(kind, type_, proto)
 
-    async def close(self) -> None:  # type: ignore[explicit-override]
+    async def close(self) -> None:
         """Stops the look-ups that haven't begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -7,10 +7,21 @@ import orjson
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
-from consumers.actions.base import ActionParams, Context, Done, EffectRequest, Ending, Failed, rfc3339
+from consumers.actions.base import (
+    ActionParams,
+    Context,
+    Done,
+    EffectRequest,
+    Ending,
+    Failed,
+    Scalar,
+    rfc3339,
+    text,
+)
 
 SOURCE = "journeys/effects"
 MAX_RECORD_BYTES = 256 * 1024
+RESERVED_HEADERS = ("ce_", "content-type", "trace", "__connect.")
 INTERNAL_PREFIXES = ("journeys.", "__")
 
 
@@ -19,8 +30,8 @@ class PublishParams(ActionParams, frozen=True):
 
     topic: str
     value: Any = msgspec.field(default_factory=dict)
-    key: str | None = None
-    event_type: str = ""  # ce_type; "" means the action's name
+    key: Scalar = None
+    headers: dict[str, Scalar] = msgspec.field(default_factory=dict)  # beside the CloudEvent's own
 
 
 class PublishProvider:
@@ -40,19 +51,24 @@ class PublishProvider:
             value = orjson.dumps(params.value)
         except (orjson.JSONEncodeError, TypeError):
             return Failed("invalid_params", "value can't be written as JSON")
-        if len(value) > MAX_RECORD_BYTES:
-            return Failed("record_too_large", f"value is longer than {MAX_RECORD_BYTES} bytes")
+        if any(name.lower().startswith(RESERVED_HEADERS) for name in params.headers):
+            return Failed(
+                "header_refused", "headers starting with ce_, content-type and trace are the engine's"
+            )
+        if len(value) + sum(len(n) + len(text(v)) for n, v in params.headers.items()) > MAX_RECORD_BYTES:
+            return Failed("record_too_large", f"value and headers are longer than {MAX_RECORD_BYTES} bytes")
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", request.idempotency_key.encode()),
             ("ce_source", SOURCE.encode()),
-            ("ce_type", (params.event_type or request.action or self.name).encode()),
+            ("ce_type", (request.action or self.name).encode()),
             ("ce_subject", request.stream.text.encode()),
             ("ce_time", rfc3339(context.now_ms()).encode()),
             ("content-type", b"application/json"),
             *request.trace_headers,
         ]
-        key = None if params.key is None else params.key.encode()
+        headers += [(name, text(value).encode()) for name, value in params.headers.items()]
+        key = None if params.key is None else text(params.key).encode()
         try:
             await context.produce(params.topic, key=key, value=value, headers=headers)
         except (KafkaError, OSError, TimeoutError) as error:

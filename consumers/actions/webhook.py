@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from yarl import URL
 
 from consumers.actions.answers import kept, retry_after_ms
-from consumers.actions.base import ActionParams, Context, Done, EffectRequest, Ending, Failed
+from consumers.actions.base import ActionParams, Context, Done, EffectRequest, Ending, Failed, Scalar, text
 from consumers.actions.guard import AddressRefused, literal
 
 METHODS = frozenset({"POST", "PATCH"})  # aiohttp repeats PUT by itself
@@ -37,7 +37,7 @@ class WebhookParams(ActionParams, frozen=True):
 
     url: str
     body: Any = msgspec.UNSET
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    headers: dict[str, Scalar] = msgspec.field(default_factory=dict)
     method: str = "POST"
     secret: str = ""
 
@@ -117,7 +117,8 @@ def _body(request: EffectRequest, params: WebhookParams) -> bytes:
 
 def _headers(request: EffectRequest, params: WebhookParams, body: bytes, context: Context) -> dict[str, str]:
     headers = {}
-    for name, value in params.headers.items():
+    for name, rendered in params.headers.items():
+        value = text(rendered)
         if not _TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise _Refused(
                 "header_refused", "a header has characters that HTTP doesn't allow, or is too long"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orchestrator.core.addresses import lane_stream
+from orchestrator.core.addresses import lane_stream, parse_stream
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.events import Event
 from orchestrator.core.lane_events import (
@@ -15,7 +15,9 @@ from orchestrator.core.lane_events import (
     LanePaused,
     LaneResumed,
 )
+from orchestrator.engine.batch import TIMERS
 from orchestrator.engine.lane import Lane
+from orchestrator.engine.store import TimerRow
 
 if TYPE_CHECKING:
     from consumers.commands.lane_runner import LaneRunner
@@ -79,6 +81,12 @@ class Controls:
         event = recorded.envelope.data if recorded is not None else None
         if not isinstance(event, DeadLettered) or not event.private:
             raise Refused("its bytes are gone: they are kept 30 days")
+        if event.topic == TIMERS:
+            kept = event.private
+            stream = parse_stream(kept["stream"])
+            timer = TimerRow(stream.id, kept["timer"], kept["armed_at"], kept["due_ms"], stream.text)
+            runner.feed(await self._lane.note([(DeadLetterRetried(dead_letter), control_id)], timers=[timer]))
+            return "armed again"
         again = Forwarded(self._lane.number, 0, event.source or "", event.private, dead_letter)
         runner.feed(
             await self._lane.note([(DeadLetterRetried(dead_letter), control_id), (again, control_id)])

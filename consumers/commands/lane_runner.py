@@ -52,6 +52,7 @@ class LaneRunner:
         self._suspects = Suspects(lane)
         self._controls = Controls(lane)
         self._failures = 0
+        self._misplaced = False  # the position was set elsewhere than where the consumer reads
         self._clock: tuple[float, int] | None = None
         self._next_controls_s = 0.0
         self._reported_s = 0.0
@@ -68,7 +69,11 @@ class LaneRunner:
             except* LaneStopped as stop:
                 cause = "stopped"
                 self._say("stopped", str(stop.exceptions[0]))
-            except* (PersistenceError, KafkaError, TimeoutError, OSError) as lost:
+            except* PersistenceError as lost:
+                cause = "unavailable"
+                metrics.DEPENDENCY_UP.labels("postgresql").set(0)
+                self._say("waiting", _first(lost))
+            except* (KafkaError, TimeoutError, OSError) as lost:
                 cause = "unavailable"
                 self._say("waiting", _first(lost))
             except* Exception as error:
@@ -120,12 +125,14 @@ class LaneRunner:
                 await self.rebase(topic, placing.next_offset - 1, placing.rebased)
             self._consumer.seek(partition, placing.next_offset)
             self._consumer.resume(partition)
+        self._misplaced = False
 
     async def rebase(self, topic: str, resumes_after: int, reason: str) -> None:
         """Set the position elsewhere and record it; keys make reading again safe."""
         was = self.lane.offsets[topic]
         event = Rebased(topic, was, resumes_after, reason)
-        await self.lane.note([(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")])
+        self.feed(await self.lane.note([(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")]))
+        self._misplaced = True
         self.lane.offsets[topic] = resumes_after
         self.lane.details[topic] = "{}"
         log.warning(
@@ -135,6 +142,8 @@ class LaneRunner:
     async def _loop(self) -> None:
         while True:
             await self._answer_operators()
+            if self._misplaced:
+                await self._place()
             if self.lane.log.paused:
                 self._note_state("paused")
                 await asyncio.sleep(_CONTROLS_EVERY_S / 2)
@@ -162,6 +171,7 @@ class LaneRunner:
             log.info("lane moves", lane=self.lane.number, state=state, position=self.lane.position)
             self.state, self.reason, self._failures = state, "", 0
             metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(1)
+            metrics.DEPENDENCY_UP.labels("postgresql").set(1)
 
     def _wait_ms(self) -> int:
         due_ms = self.lane.next_due_ms

@@ -49,6 +49,7 @@ class _Wire(Struct, frozen=True):
     timeout_ms: int
     action: str = ""
     params: dict[str, Any] = {}
+    private: list[str] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Wire)
@@ -75,6 +76,7 @@ def decode(record: ConsumerRecord, max_timeout_ms: int) -> EffectRequest:
         params=wire.params,
         timeout_ms=min(wire.timeout_ms, max_timeout_ms),
         idempotency_key=wire.idempotency_key,
+        private=None if wire.private is None else frozenset(wire.private),
         traceparent=_header(headers, "traceparent", _TRACEPARENT),
         tracestate=_header(headers, "tracestate", _TRACESTATE),
     )

@@ -26,6 +26,7 @@ from consumers.effects.sender import Sender
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.effect_settings import EffectSettings, EffectTopics
 
+CANCEL_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 5.0
 MAX_RECONNECT_S = 10.0
 MAX_ANSWERED = 4_096
@@ -281,4 +282,4 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks)
+        await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT_S)

@@ -18,7 +18,8 @@ from orchestrator.core.events import (
     TimerArmed,
     TimerCancelled,
 )
-from orchestrator.core.messages import Command, Outcome
+from orchestrator.core.lane_events import DeadLettered
+from orchestrator.core.messages import Command, Outcome, OutcomeKind
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.digests import canonical, digest, key_hash
@@ -30,6 +31,8 @@ from orchestrator.engine.tally import Tally
 
 LANE_SOURCE = "engine/lane"
 TIMER_TYPE = "timer.fired"
+TIMERS = "timers"
+"""The topic of a dead letter that was a timer."""
 _BACKFILL_TIMERS_MAX = 10_000
 _CLOCK_SKEW_MS = 60_000
 _KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
@@ -102,6 +105,24 @@ class Batch:
             self.timers[(row.stream_id, row.timer)] = row._replace(due_ms=deadline, armed_at=timer.armed_at)
         else:
             self._fire(frame, row.timer, timer, now_ms)
+
+    def give_up(self, row: TimerRow, trouble: Undecidable) -> None:
+        """A timer that can't be decided becomes a dead letter; a retry arms it again."""
+        self.timers[(row.stream_id, row.timer)] = None
+        self.tally.dead[trouble.reason] += 1
+        dead_id = f"timer-{row.stream_id}-{row.timer}-{row.armed_at}"
+        private = {"stream": row.stream, "timer": row.timer, "armed_at": row.armed_at, "due_ms": row.due_ms}
+        self.note(
+            DeadLettered(
+                dead_id, TIMERS, 0, 0, trouble.reason, str(trouble)[:2000], TIMER_SOURCE,
+                timer_id(row.stream, row.timer, row.armed_at), TIMER_TYPE, row.stream, private,
+            ),
+            dead_id,
+        )
+
+    def arm_again(self, row: TimerRow) -> None:
+        """Put a timer's row back."""
+        self.timers[(row.stream_id, row.timer)] = row
 
     def _fire_before(self, frame: Frame, time_ms: int) -> None:
         """History brings its own clock: what was due before the next imported command happens first, in order."""
@@ -291,7 +312,8 @@ def _settle(repeat: Repeat, name: str, first: Envelope) -> Outcome:
 def outcome_of(name: str, first: Envelope, version: int, *, duplicate: bool = False) -> Outcome:
     """What a command's first event says became of it."""
     event = first.data
-    kind, reason, detail = "applied", None, None
+    kind: OutcomeKind = "applied"
+    reason, detail = None, None
     if name == CommandRejected.NAME:
         kind, reason, detail = "rejected", event.rule, event.inputs or None
     elif name == CommandIgnored.NAME:
@@ -304,5 +326,5 @@ def outcome_of(name: str, first: Envelope, version: int, *, duplicate: bool = Fa
         version + first.count - 1,
         duplicate,
         reason,
-        detail,  # type: ignore[arg-type]
+        detail,
     )

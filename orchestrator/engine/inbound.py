@@ -1,5 +1,6 @@
 """Kafka records to commands: CloudEvents in binary or structured mode, and the flat raw events of a shop."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ ORIGIN_HEADER = "journey-origin"
 _ID_MAX_BYTES = 512
 _MAX_DEPTH = 64
 _JSON_TYPES = ("application/json", "application/cloudevents+json", "")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_TRACESTATE = re.compile(r"[ -~]{1,512}").fullmatch
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -73,15 +76,27 @@ def decode(record: Record, *, raw: bool, default_organization: str) -> Command:
             raise Malformed(f"content-type {content_type[:100]!r} is not application/json", "content_type")
         if content_type == "application/cloudevents+json":
             body = _json(value)
-            data = body.pop("data", None)
-            return _command(
-                {f"ce_{k}": v for k, v in body.items() if isinstance(v, str)} | _trace(body), data, value
-            )
+            return _command(_attributes(body), body.get("data"), value)
     return _command(headers, _json(value), value)
 
 
-def _trace(body: Mapping[str, Any]) -> dict[str, str]:
-    return {k: body[k] for k in ("traceparent", "tracestate") if isinstance(body.get(k), str)}
+def _attributes(body: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes of a structured CloudEvent as binary mode names them; only words and booleans are any."""
+    words = {True: "true", False: "false"}
+    return {
+        f"ce_{k}": words[v] if isinstance(v, bool) else v
+        for k, v in body.items()
+        if isinstance(v, str | bool) and k != "data"
+    }
+
+
+def _trace(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """W3C trace context, as headers of their own or as CloudEvents extensions; what is out of shape is left out."""
+    parent = headers.get("traceparent") or headers.get("ce_traceparent")
+    if parent is None or not _TRACEPARENT(parent):
+        return None, None
+    state = headers.get("tracestate") or headers.get("ce_tracestate")
+    return parent, state if state and _TRACESTATE(state) else None
 
 
 def _raw_command(value: bytes, headers: Mapping[str, str], default_organization: str) -> Command:
@@ -92,6 +107,7 @@ def _raw_command(value: bytes, headers: Mapping[str, str], default_organization:
     data = {"payload": event.payload, "sessionId": event.session_id}
     _check_depth(data, value)
     owner = customer(headers.get("ce_organization", default_organization), event.user_id)
+    traceparent, tracestate = _trace(headers)
     return Command(
         source=RAW_SOURCE,
         id=_identifier("idempotencyKey", event.idempotency_key),
@@ -101,8 +117,8 @@ def _raw_command(value: bytes, headers: Mapping[str, str], default_organization:
         data=data,
         time_ms=_instant(event.timestamp),
         backfill=headers.get("ce_backfill") == "true",
-        traceparent=headers.get("traceparent"),
-        tracestate=headers.get("tracestate"),
+        traceparent=traceparent,
+        tracestate=tracestate,
     )
 
 
@@ -125,6 +141,7 @@ def _command(headers: Mapping[str, str], data: Any, value: bytes) -> Command:
         owner = stream.owner
     if get("ce_organization", owner.organization) != owner.organization:
         raise Malformed("ce_organization is not the organization of ce_subject")
+    reply_to = get("ce_replyto")
     return Command(
         _identifier("ce_source", source),
         _identifier("ce_id", command_id),
@@ -133,10 +150,9 @@ def _command(headers: Mapping[str, str], data: Any, value: bytes) -> Command:
         stream,
         data,
         _rfc3339(get("ce_time")),
-        get("ce_replyto"),
+        None if reply_to is None else _identifier("ce_replyto", reply_to),
         get("ce_backfill") == "true",
-        get("traceparent"),
-        get("tracestate"),
+        *_trace(headers),
     )
 
 
@@ -200,6 +216,8 @@ def identity_of(record: Record, *, raw: bool) -> dict[str, str | None]:
             event = _decode_raw(record.value or b"")
             found |= {"source": RAW_SOURCE, "id": event.idempotency_key, "type": event.type}
         else:
+            if headers.get("content-type", "").lower().startswith("application/cloudevents+json"):
+                headers = _attributes(_json(record.value or b""))
             found |= {name: headers.get(f"ce_{name}") for name in found}
     except (Malformed, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass

@@ -24,10 +24,6 @@ class KeyRing:
             key = self._drawn[subject] = os.urandom(_KEY_BYTES)
         return key
 
-    def key_for_reading(self, subject: str) -> bytes:
-        """The subject's key. Raises KeyError when it was erased or never fetched."""
-        return self._known.get(subject) or self._drawn[subject]
-
     def make_durable(self) -> bool:
         """Store drawn keys; False when another owner had made one already and the batch must be decided again."""
         if not self._drawn:
@@ -37,11 +33,19 @@ class KeyRing:
         self._remember(stored)
         return stored == drawn
 
-    def fetch(self, subjects: set[str]) -> None:
-        """Make the keys of these subjects readable, where they exist."""
-        missing = [s for s in subjects if s not in self._known]
+    def fetch(self, subjects: set[str]) -> dict[str, bytes]:
+        """The keys of these subjects, where they exist; the answer stays whole whatever happens to the cache."""
+        found: dict[str, bytes] = {}
+        for subject in subjects:
+            key = self._known.get(subject) or self._drawn.get(subject)
+            if key is not None:
+                found[subject] = key
+        missing = [s for s in subjects if s not in found]
         if missing:
-            self._remember(self._store.subject_keys(missing))
+            stored = self._store.subject_keys(missing)
+            self._remember(stored)
+            found |= stored
+        return found
 
     def clear(self) -> None:
         self._known.clear()

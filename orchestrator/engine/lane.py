@@ -20,12 +20,12 @@ from orchestrator.core.messages import Command, Outcome
 from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
-from orchestrator.engine.codec import SEALED_MARK, Codec
+from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
 from orchestrator.engine.envelope import Envelope, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
-from orchestrator.engine.store import Append, LaneStore, Loaded, Move
+from orchestrator.engine.store import Append, LaneStore, Loaded, Move, TimerRow
 
 READER = 1
 """The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
@@ -155,16 +155,18 @@ class Lane:
             self.next_due_ms = await self.run(self.store.next_due_ms)
             return None
         streams = [parse_stream(row.stream) for row in rows]
-        await self._load(streams)
-        batch = self._new_batch(now_ms)
-        for row, stream in zip(rows, streams, strict=True):
-            frame = self._frames[stream.text]
-            try:
-                batch.fire(frame, row, now_ms)
-            except Undecidable as trouble:
-                raise LaneStopped(
-                    f"timer {row.timer} of {row.stream} can't be decided: {trouble}"
-                ) from trouble
+        while True:
+            await self._load(streams)
+            batch = self._new_batch(now_ms)
+            for row, stream in zip(rows, streams, strict=True):
+                try:
+                    batch.fire(self._frames[stream.text], row, now_ms)
+                except Undecidable as trouble:
+                    batch.give_up(row, trouble)
+            if await self.run(self._keys.make_durable):
+                break
+            self._frames.clear()
+        for row in rows:
             metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
         metrics.TIMERS_DUE.inc(len(rows))
         committed = await self._commit(batch, [], [])
@@ -172,13 +174,22 @@ class Lane:
         return committed
 
     async def note(
-        self, events: Sequence[tuple[Event, str]], moves: Sequence[Move] = (), log: LogDetail | None = None
+        self,
+        events: Sequence[tuple[Event, str]],
+        moves: Sequence[Move] = (),
+        *,
+        log: LogDetail | None = None,
+        timers: Sequence[TimerRow] = (),
     ) -> Committed:
         """Append events to the lane's own stream: rebases, pauses, what operators asked for."""
-        batch = self._new_batch(self.log.lane_ms)
-        for event, command_id in events:
-            batch.note(event, command_id)
-        await self.run(self._keys.make_durable)
+        while True:
+            batch = self._new_batch(self.log.lane_ms)
+            for row in timers:
+                batch.arm_again(row)
+            for event, command_id in events:
+                batch.note(event, command_id)
+            if await self.run(self._keys.make_durable):
+                break
         return await self._commit(batch, moves, [], log)
 
     async def committed_captures(self, streams: Sequence[Stream]) -> list[Capture]:
@@ -189,9 +200,10 @@ class Lane:
     async def read_log(self, after: int, limit: int) -> list[Recorded]:
         """Committed events after a position, decoded."""
         rows = await self.run(self.store.read_log, after, limit)
-        await self._fetch_keys(row.stored for row in rows)
+        key_of = await self._keys_of([row.stored for row in rows])
+        decode = self._codec.decode
         return [
-            Recorded(r.position, r.stream_id, r.version, r.name, self._decode(r.name, r.stored), r.stored)
+            Recorded(r.position, r.stream_id, r.version, r.name, decode(r.name, r.stored, key_of), r.stored)
             for r in rows
         ]
 
@@ -201,16 +213,18 @@ class Lane:
         if (stream.id, version) not in found:
             return None
         name, stored = found[(stream.id, version)]
-        await self._fetch_keys([stored])
-        return Recorded(0, stream.id, version, name, self._decode(name, stored), stored)
+        key_of = await self._keys_of([stored])
+        return Recorded(0, stream.id, version, name, self._codec.decode(name, stored, key_of), stored)
 
     async def forget_old_messages(self, now_ms: int) -> int:
         """Erase the daily keys of dead letters and forwards past their time; how many days were forgotten."""
         return await self.run(self.store.erase_day_keys, now_ms // _DAY_MS - _DAY_KEYS_KEPT)
 
-    def seal_snapshot(self, snapshot: Snapshot) -> bytes:
-        """The stored form of a snapshot; its subject's key exists once an event of it was sealed."""
-        return self._codec.encode_snapshot(snapshot, self._keys.key_for_writing)
+    async def seal_snapshots(self, snapshots: Sequence[Snapshot]) -> list[bytes]:
+        """The stored forms of snapshots; what is private goes without once its subject's key is erased."""
+        private = {self._codec.subject_of_snapshot(s) for s in snapshots if s.state and s.state.get("private")}
+        keys = await self.run(self._keys.fetch, private) if private else {}
+        return [self._codec.encode_snapshot(snapshot, keys.__getitem__) for snapshot in snapshots]
 
     def _intake(self, record: Any, *, raw: bool, poison: str) -> Intake:
         try:
@@ -293,8 +307,8 @@ class Lane:
             return []
         places = batch.repeats_elsewhere()
         stored = await self.run(self.store.events_at, places) if places else {}
-        await self._fetch_keys(s for _, s in stored.values())
-        read = {p: (name, self._decode(name, stored_bytes)) for p, (name, stored_bytes) in stored.items()}
+        key_of = await self._keys_of([event for _, event in stored.values()])
+        read = {p: (name, self._codec.decode(name, event, key_of)) for p, (name, event) in stored.items()}
         return batch.settle_repeats(read)
 
     def _forward(self, batch: Batch, intake: Intake, lost: list[tuple[Intake, Undecidable]]) -> None:
@@ -391,35 +405,35 @@ class Lane:
     async def _read_frames(self, streams: Mapping[str, Stream]) -> list[Frame]:
         folds = {name: kind.fold_version for name, kind in self._kinds.items()}
         loaded = await self.run(self.store.load, [s.id for s in streams.values()], folds)
-        await self._fetch_keys(
-            data
-            for one in loaded.values()
-            for data in (*(t[2] for t in one.tail), *((one.snapshot[3],) if one.snapshot else ()))
+        key_of = await self._keys_of(
+            [
+                data
+                for one in loaded.values()
+                for data in (*(t[2] for t in one.tail), *((one.snapshot[3],) if one.snapshot else ()))
+            ]
         )
-        return [self._rebuild(stream, loaded.get(stream.id)) for stream in streams.values()]
+        return [self._rebuild(stream, loaded.get(stream.id), key_of) for stream in streams.values()]
 
-    def _rebuild(self, stream: Stream, loaded: Loaded | None) -> Frame:
+    def _rebuild(self, stream: Stream, loaded: Loaded | None, key_of: KeyOf) -> Frame:
         frame = Frame(stream, self._kinds[stream.kind])
         if loaded is None:
             return frame
         try:
             if loaded.snapshot is not None:
                 version, _, _, stored = loaded.snapshot
-                snapshot = self._codec.decode_snapshot(stored, self._keys.key_for_reading)
+                snapshot = self._codec.decode_snapshot(stored, key_of)
                 frame.restore(snapshot, version, loaded.keys)
             for _version, name, stored in loaded.tail:
-                frame.apply(self._decode(name, stored), self._secret)
+                frame.apply(self._codec.decode(name, stored, key_of), self._secret)
         except Exception as error:
             raise LaneStopped(f"{stream.text} can't be rebuilt: {type(error).__name__}: {error}") from error
         return frame
 
-    def _decode(self, name: str, stored: bytes) -> Envelope:
-        return self._codec.decode(name, stored, self._keys.key_for_reading)
-
-    async def _fetch_keys(self, stored: Any) -> None:
+    async def _keys_of(self, stored: Sequence[bytes]) -> KeyOf:
+        """The keys these bytes were sealed with, kept apart from the cache: it may be dropped while they are read."""
         subjects = {self._codec.subject_of(data) for data in stored if SEALED_MARK in data}
-        if subjects:
-            await self.run(self._keys.fetch, subjects)
+        keys = await self.run(self._keys.fetch, subjects) if subjects else {}
+        return keys.__getitem__
 
     def _trim(self) -> None:
         while len(self._frames) > self._cache_streams:

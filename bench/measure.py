@@ -1,0 +1,80 @@
+"""What the broker saw: append times of commands and of their outcomes, read back from the topics."""
+
+import time
+from typing import NamedTuple
+
+import orjson
+from confluent_kafka import Consumer, TopicPartition
+
+_IDLE_S = 60.0
+
+
+class Rates(NamedTuple):
+    """Throughput of a burst, by the broker's clock on the outcomes."""
+
+    per_second: float
+    seconds: float
+
+
+class Latencies(NamedTuple):
+    """Append of the command to append of its outcome, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+class Watcher:
+    """Reads a topic from now on; the append time (ms) of each record by the id in its JSON."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, field: str) -> None:
+        self._field = field
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"bench-{topic}",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        ends = [
+            TopicPartition(topic, n, self._consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1])
+            for n in range(partitions)
+        ]
+        self._consumer.assign(ends)
+
+    def take(self, count: int) -> dict[str, int]:
+        """Wait for `count` records. Raises TimeoutError when none comes for a minute."""
+        seen: dict[str, int] = {}
+        last = time.monotonic()
+        while len(seen) < count:
+            messages = self._consumer.consume(num_messages=5_000, timeout=1.0)
+            for message in messages:
+                if message.error() is None:
+                    seen[orjson.loads(message.value())[self._field]] = message.timestamp()[1]
+            if messages:
+                last = time.monotonic()
+            elif time.monotonic() - last > _IDLE_S:
+                raise TimeoutError(f"{len(seen)} of {count} records came, then none for {_IDLE_S:.0f} s")
+        return seen
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def rates(outcomes: dict[str, int]) -> Rates:
+    """Over the middle nine tenths, so that neither start-up nor the last straggler counts."""
+    times = sorted(outcomes.values())
+    low, high = times[len(times) // 20], times[-(len(times) // 20) - 1]
+    seconds = max(0.001, (high - low) / 1000)
+    return Rates(len(times) * 0.9 / seconds, seconds)
+
+
+def latencies(commands: dict[str, int], outcomes: dict[str, int]) -> Latencies:
+    """Percentiles over all commands of a steady load, its first second left out as warm-up."""
+    begun = min(commands.values()) + 1_000
+    spans = sorted(outcomes[i] - t for i, t in commands.items() if t >= begun)
+    return Latencies(spans[len(spans) // 2], spans[int(len(spans) * 0.99)], spans[-1])
+
+

@@ -1,0 +1,87 @@
+"""A fresh installation on the embedded servers for each contender: own database, own topics."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from psycopg import conninfo, sql
+
+from bench import contenders
+from bench.contenders import Contender
+from orchestrator import definitions
+from orchestrator.embedded import Servers
+from orchestrator.engine.catalogue import publish
+from orchestrator.installation import Databases, init
+from orchestrator.settings import Settings
+
+_SHOP = Path(__file__).parent.parent / "examples" / "lifecycle" / "shop.yaml"
+
+
+class Scene(NamedTuple):
+    """Where one contender works."""
+
+    contender: Contender
+    bootstrap: str
+    commands: str
+    outcomes: str
+    lanes: int
+
+
+@contextmanager
+def scene(servers: Servers, name: str, run: str, lanes: int, logs: Path) -> Iterator[Scene]:
+    """Make database and topics, hand out the contender, stop it and drop the database."""
+    prefix, database = f"{run}-{name}.", f"bench_{run}_{name}"
+    dsn = conninfo.make_conninfo(servers.dsn, dbname=database)
+    _admin(servers.dsn, "CREATE DATABASE {}", database)
+    settings = Settings(
+        kafka_bootstrap_servers=servers.bootstrap, database_url=dsn, lanes=lanes, topic_prefix=prefix,
+        consumer_group=f"{prefix}group",
+    )  # fmt: skip
+    asyncio.run(_install(settings))
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap,
+        "DATABASE_URL": dsn,
+        "ORCHESTRATOR_LANES": str(lanes),
+        "ORCHESTRATOR_TOPIC_PREFIX": prefix,
+        "ORCHESTRATOR_CONSUMER_GROUP": f"{prefix}group",
+        "BENCH_TOPIC": settings.topic("raw"),
+        "BENCH_OUT": settings.topic("outcomes"),
+    }
+    log = logs / f"{run}-{name}.log"
+    make = {
+        "engine": lambda: contenders.engine(environment, log, _free_port()),
+        "bare": lambda: contenders.bare(environment, log),
+        "plain": lambda: contenders.plain(environment, log),
+    }[name]
+    contender = make()
+    try:
+        yield Scene(contender, servers.bootstrap, settings.topic("raw"), settings.topic("outcomes"), lanes)
+    finally:
+        contender.stop()
+        _admin(servers.dsn, "DROP DATABASE {} WITH (FORCE)", database)
+
+
+async def _install(settings: Settings) -> None:
+    databases = Databases(settings)
+    try:
+        await init(settings, databases)
+        document = definitions.load(_SHOP.read_bytes())
+        publish(databases.main, "lifecycle", "shop", json.dumps(document))
+    finally:
+        databases.close()
+
+
+def _admin(dsn: str, statement: str, database: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(database)))  # type: ignore[arg-type]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

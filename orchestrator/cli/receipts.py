@@ -1,0 +1,95 @@
+"""A journey's events in words: one line each, and the receipt of a decision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from orchestrator.core.events import CommandIgnored, CommandRejected, JourneyStarted
+from orchestrator.engine.envelope import Recorded
+
+_REASONS = ("rule", "reason", "trigger", "transition", "inputs", "refused", "timer", "effect", "action", "error")
+_HIDDEN = {"private", "last_event_ms", "inputs", "params"}
+
+
+def told(recorded: Recorded) -> dict[str, Any]:
+    """An event as a row: what it is, which command caused it, and what it says. No personal data."""
+    envelope = recorded.envelope
+    fields = fields_of(recorded)
+    return {
+        "version": recorded.version,
+        "at_ms": envelope.at_ms,
+        "occurred_ms": envelope.occurred_ms if envelope.occurred_ms is not None else envelope.at_ms,
+        "event": recorded.name,
+        "command": envelope.type,
+        "source": envelope.source,
+        "command_id": envelope.id,
+        "summary": _summary(fields),
+        "data": fields,
+    }
+
+
+def decisions(events: Sequence[Recorded]) -> list[list[Recorded]]:
+    """Events grouped by the command that left them."""
+    groups: list[list[Recorded]] = []
+    for recorded in events:
+        if recorded.envelope.index == 0 or not groups:
+            groups.append([])
+        groups[-1].append(recorded)
+    return groups
+
+
+def receipt(decision: Sequence[Recorded], number: int, of: int, events: Sequence[Recorded]) -> dict[str, Any]:
+    """Which command, by whom and when; by which version of the definition; and what each event says it rests on."""
+    first = decision[0]
+    envelope = first.envelope
+    return {
+        "stream": envelope.stream,
+        "decision": f"{number} of {of}",
+        "outcome": _outcome(first.name),
+        "command": envelope.type,
+        "actor": envelope.source,
+        "command_id": envelope.id,
+        "decided_ms": envelope.at_ms,
+        "occurred_ms": envelope.occurred_ms if envelope.occurred_ms is not None else envelope.at_ms,
+        "definition": envelope.stream.rsplit("/", 1)[1],
+        "definition_version": _pinned(events, first.version + len(decision) - 1),
+        "versions": f"{first.version} to {decision[-1].version}",
+        "because": [_because(recorded) for recorded in decision],
+    }
+
+
+def fields_of(recorded: Recorded) -> dict[str, Any]:
+    """An event's fields without personal data."""
+    fields: dict[str, Any] = msgspec.to_builtins(recorded.envelope.data)
+    fields.pop("private", None)
+    return fields
+
+
+def _because(recorded: Recorded) -> dict[str, Any]:
+    fields = fields_of(recorded)
+    known = {name: fields[name] for name in _REASONS if name in fields}
+    return {"event": recorded.name, "version": recorded.version, **known, "change": _summary(fields)}
+
+
+def _summary(fields: dict[str, Any]) -> str:
+    if "from_state" in fields:
+        moved = f"{fields['from_state']} → {fields['to_state']} on {fields.get('trigger', '')}"
+        return moved + (f", set {_pairs(fields['set'])}" if fields.get("set") else "")
+    shown = {name: value for name, value in fields.items() if name not in _HIDDEN and value not in ("", {}, [], None)}
+    return _pairs(shown)
+
+
+def _pairs(fields: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}" for name, value in fields.items()
+    )
+
+
+def _outcome(name: str) -> str:
+    return {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}.get(name, "applied")
+
+
+def _pinned(events: Sequence[Recorded], version: int) -> int | None:
+    started = [r.envelope.data for r in events if isinstance(r.envelope.data, JourneyStarted) and r.version <= version]
+    return started[-1].definition_version if started else None

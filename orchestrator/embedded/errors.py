@@ -1,0 +1,34 @@
+"""What can go wrong with the local servers, each with its place and its cure."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from orchestrator.core.errors import OrchestratorError
+
+
+class EmbeddedError(OrchestratorError):
+    """A local server can't be fetched, started, reached or stopped; the message names the place and the cure."""
+
+
+class InUseError(EmbeddedError):
+    """Another process has the data folder, and it stays as it is."""
+
+
+def from_os_error(error: OSError, doing: str, place: Path) -> EmbeddedError:
+    """An `EmbeddedError` for a failed file operation: full disk, missing rights, read-only folder, or the rest."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return EmbeddedError(
+            f"the disk is full while {doing} in {place} ({free_mb(place)} MB free): make room there, or choose another folder"
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return EmbeddedError(
+            f"no right to write while {doing} in {place}: give this user the folder, or choose another one"
+        )
+    return EmbeddedError(f"failed while {doing} in {place}: {error.strerror or error}")
+
+
+def free_mb(place: Path) -> int:
+    """Free megabytes on the filesystem of `place` or of its nearest existing parent."""
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(existing).free // 1_000_000

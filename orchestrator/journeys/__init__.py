@@ -1,0 +1,6 @@
+"""The kinds of journeys. A new kind is one package here and one entry in KINDS."""
+
+from orchestrator.core.decider import JourneyKind
+from orchestrator.journeys.lifecycle import LIFECYCLE
+
+KINDS: tuple[JourneyKind, ...] = (LIFECYCLE,)

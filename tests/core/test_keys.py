@@ -1,0 +1,46 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.core.keys import ENTRY_BYTES, KeyLog
+
+# Few byte values, so that hashes overlap each other's entries and versions.
+_HASH = st.lists(st.sampled_from([0, 1, 255]), min_size=8, max_size=8).map(bytes) | st.binary(min_size=8, max_size=8)
+
+
+def _added(hashes: list[bytes]) -> tuple[KeyLog, dict[bytes, int]]:
+    log, oracle = KeyLog(), dict[bytes, int]()
+    for version, key in enumerate(hashes, start=1):
+        if key not in oracle:
+            log.add(key, version)
+            oracle[key] = version
+    return log, oracle
+
+
+@given(st.lists(_HASH, max_size=300), st.lists(_HASH, max_size=50))
+@settings(max_examples=200)
+def test_a_key_log_finds_what_a_dictionary_finds(hashes: list[bytes], others: list[bytes]) -> None:
+    """No key is ever forgotten, taken for another, or found before it came."""
+    log, oracle = _added(hashes)
+    for key in [*hashes, *others]:
+        assert log.find(key) == oracle.get(key)
+    assert len(log) == len(oracle)
+
+
+@given(st.lists(_HASH, max_size=300))
+def test_a_packed_key_log_reads_back_the_same(hashes: list[bytes]) -> None:
+    """Keys restored beside a snapshot answer as they did before."""
+    log, oracle = _added(hashes)
+    restored = KeyLog(bytes(log.packed))
+    assert len(log.packed) == ENTRY_BYTES * len(oracle)
+    assert {key: restored.find(key) for key in oracle} == oracle
+
+
+def test_growing_through_every_size_of_the_filter_loses_nothing() -> None:
+    """The filter is rebuilt as the stream grows; each key is found at every size."""
+    log = KeyLog()
+    keys = [(n * 2654435761 % 2**64).to_bytes(8, "big") for n in range(1, 5000)]
+    for version, key in enumerate(keys, start=1):
+        assert log.find(key) is None
+        log.add(key, version)
+        assert log.find(key) == version
+    assert all(log.find(key) == version for version, key in enumerate(keys, start=1))

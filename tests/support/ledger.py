@@ -1,0 +1,203 @@
+"""A producer that keeps books: commands with known keys, published through whatever happens to the broker."""
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import orjson
+import psycopg
+from confluent_kafka import KafkaError, Message, Producer
+
+from orchestrator.core.addresses import lane_of
+
+SOURCE = "ledger"
+RAW_SOURCE = "user-interactions"
+RAW_TYPE = "view"
+DEFINITION = {"events": [RAW_TYPE]}
+_REPEATED, _FAR, _CONFLICTING, _STRAY = 0.2, 0.5, 0.005, 0.005
+_RECENT = 50
+_IN_FLIGHT = 5_000
+_FLUSH_S = 240.0
+
+
+class Entry(NamedTuple):
+    """One key of the books. `source` and `id` are its key; the stream is the owner's toy journey."""
+
+    source: str
+    id: str
+    owner: str
+    type: str  # add | ask | view (a raw event)
+    n: int
+
+    @property
+    def stream(self) -> str:
+        return f"{self.owner}/toy:t"
+
+    @property
+    def outcome(self) -> str:
+        return "rejected" if self.type == "add" and self.n < 0 else "applied"
+
+
+class Ledger:
+    """`publish` sends; `entries` and `conflicts` are what the audit compares with. Reproducible by its seed."""
+
+    def __init__(self, bootstrap: str, *, topic_prefix: str, lanes: int, owners: int, seed: int) -> None:
+        self.entries: list[Entry] = []
+        self.conflicts: Counter[tuple[str, str]] = Counter()
+        self.published = 0
+        self._strays: set[str] = set()
+        self._random = random.Random(seed)
+        self._lanes = lanes
+        self._owners = [f"org-{i % 3}/c/cus-{i}" for i in range(owners)]
+        self._commands = f"{topic_prefix}journeys.commands"
+        self._raw = f"{topic_prefix}user-interactions"
+        self._failures: list[KafkaError] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "message.timeout.ms": int(_FLUSH_S * 1000),  # librdkafka tries again, in order, until then
+                "linger.ms": 5,
+                "reconnect.backoff.max.ms": 1_000,
+                "log_level": 0,
+            }
+        )
+
+    def publish(self, count: int, *, per_second: float, stop: threading.Event | None = None) -> None:
+        """Send `count` messages at a rate, and wait for the broker to have them all. Raises when it never took one."""
+        started_s = time.monotonic()
+        for i in range(count):
+            if stop is not None and stop.is_set():
+                break
+            self._send_next()
+            ahead_s = started_s + i / per_second - time.monotonic()
+            self._producer.poll(max(0.0, ahead_s) if ahead_s > 0.005 else 0)
+            while len(self._producer) > _IN_FLIGHT:
+                self._producer.poll(0.05)
+        left = self._producer.flush(_FLUSH_S)
+        assert left == 0, f"{left} messages were never acknowledged"
+        assert not self._failures, f"the broker refused {len(self._failures)} messages: {self._failures[0]}"
+
+    def _send_next(self) -> None:
+        chance = self._random.random()
+        if self.entries and chance < _REPEATED:
+            self._send(self._repeated())
+        elif self.entries and chance < _REPEATED + _CONFLICTING:
+            self._send_conflict()
+        else:
+            entry = self._new()
+            self.entries.append(entry)
+            stray = self._random.random() < _STRAY
+            if stray:
+                self._strays.add(entry.id)
+            self._send(entry, stray=stray)
+
+    def _new(self) -> Entry:
+        owner = self._random.choice(self._owners)
+        number = len(self.entries)
+        chance = self._random.random()
+        if chance < 0.1:
+            return Entry(RAW_SOURCE, f"raw-{number}", owner, RAW_TYPE, self._random.randint(1, 9))
+        if chance < 0.15:
+            return Entry(SOURCE, f"ask-{number}", owner, "ask", 0)
+        sign = -1 if chance < 0.18 else 1
+        return Entry(SOURCE, f"add-{number}", owner, "add", sign * self._random.randint(1, 9))
+
+    def _repeated(self) -> Entry:
+        if self._random.random() < _FAR:
+            return self._random.choice(self.entries)
+        return self._random.choice(self.entries[-_RECENT:])
+
+    def _send_conflict(self) -> None:
+        """The key of an earlier command with another body; behind it, unless that one went astray."""
+        entry = self._random.choice(self.entries)
+        if entry.type == "add" and entry.id not in self._strays:
+            self.conflicts[(entry.source, entry.id)] += 1
+            self._send(entry._replace(n=1_000_000))
+
+    def _send(self, entry: Entry, *, stray: bool = False) -> None:
+        key = entry.owner.encode()
+        partition = lane_of(entry.owner, self._lanes)
+        if stray:
+            partition = (partition + 1) % self._lanes
+        if entry.type == RAW_TYPE:
+            topic, value, headers = self._raw, _raw_event(entry), {"ce_organization": entry.owner.split("/")[0]}
+        else:
+            topic, value, headers = self._commands, _body(entry), _command_headers(entry)
+        # The partition is named only for a stray: the client's own partitioner is part of what is tested.
+        where: dict[str, Any] = {"partition": partition} if stray else {}
+        self._producer.produce(topic, value, key, headers=headers, on_delivery=self._delivered, **where)
+        self.published += 1
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failures.append(error)
+
+
+class Publishing:
+    """A ledger's publishing in a thread, for faults to hit it. Leaving the block ends it; `join` waits for all of it."""
+
+    def __init__(self, ledger: Ledger, count: int, *, per_second: float) -> None:
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._ledger = ledger
+        self._arguments = {"count": count, "per_second": per_second, "stop": self._stop}
+        self._thread = threading.Thread(target=self._run, name="ledger")
+
+    def _run(self) -> None:
+        try:
+            self._ledger.publish(**self._arguments)  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001  raised again by join
+            self._error = error
+
+    def __enter__(self) -> "Publishing":
+        self._thread.start()
+        return self
+
+    def join(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def publish_definition(dsn: str) -> None:
+    """Make the toy definition known to workers."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO orchestrator.definitions (kind, id, version, document, digest) VALUES ('toy', 't', 1, %s, 'x')",
+            (orjson.dumps(DEFINITION).decode(),),
+        )
+
+
+def _command_headers(entry: Entry) -> dict[str, str]:
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": entry.id,
+        "ce_source": entry.source,
+        "ce_type": entry.type,
+        "ce_subject": entry.stream,
+        "content-type": "application/json",
+    }
+
+
+def _body(entry: Entry) -> bytes:
+    return orjson.dumps({"n": entry.n} if entry.type == "add" else {})
+
+
+def _raw_event(entry: Entry) -> bytes:
+    return orjson.dumps(
+        {
+            "eventId": entry.id,
+            "userId": entry.owner.split("/")[2],
+            "type": RAW_TYPE,
+            "payload": {"n": entry.n},
+            "idempotencyKey": entry.id,
+        }
+    )
