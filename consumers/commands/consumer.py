@@ -1,6 +1,7 @@
 """Group membership of a worker: whoever holds a partition owns its lane; a lost partition drops everything of it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,12 +12,19 @@ from aiokafka.errors import KafkaError
 
 from consumers.commands.lane_runner import LaneRunner
 from orchestrator import metrics
+from orchestrator.core.errors import OrchestratorError
 
 _HEALTH_EVERY_S = 2.0
 _HEALTH_TIMEOUT_S = 5.0
 _COMMIT_EVERY_S = 5.0
 _STOP_TIMEOUT_S = 10.0
+_STALL_S = 60.0
+_NEVER_MS = 7 * 86_400_000
 log = structlog.get_logger("consumer")
+
+
+class Stalled(OrchestratorError):
+    """Kafka answers, messages wait, and a lane that calls itself ready doesn't move: only a new process helps."""
 
 
 class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -42,7 +50,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             isolation_level="read_committed",
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=heartbeat_interval_ms,
-            max_poll_interval_ms=max(300_000, session_timeout_ms),
+            max_poll_interval_ms=_NEVER_MS,  # waiting for PostgreSQL isn't a reason to leave; `_watch_health` sees stalls
             rebalance_timeout_ms=session_timeout_ms,
             partition_assignment_strategy=(RangePartitionAssignor,),  # both topics of a lane go together
             max_partition_fetch_bytes=2 << 20,
@@ -50,6 +58,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         self._running: dict[int, tuple[LaneRunner, asyncio.Task[None]]] = {}
         self._failure: asyncio.Future[None] | None = None
+        self._moved: dict[tuple[int, str], tuple[int, float]] = {}  # place: where it stood, since when
         self.kafka_up = False
         self.joined = False
 
@@ -133,8 +142,9 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                    await self._consumer.end_offsets([TopicPartition(self._topics[0], 0)])
+                    ends = await self._consumer.end_offsets(self._places() or [TopicPartition(self._topics[0], 0)])
                 up = True
+                self._look_for_stalls(ends)
             except (KafkaError, TimeoutError, OSError):
                 up = False
             if up != self.kafka_up:
@@ -142,6 +152,27 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self.kafka_up = up
             metrics.DEPENDENCY_UP.labels("kafka").set(up)
             await asyncio.sleep(_HEALTH_EVERY_S)
+
+    def _places(self) -> list[TopicPartition]:
+        return [TopicPartition(topic, r.lane.number) for r in self.runners for topic in r.lane.offsets]
+
+    def _look_for_stalls(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Clients have been seen to stop fetching for good after a broker's restart; nothing else notices that."""
+        now_s = time.monotonic()
+        for runner in self.runners:
+            lane = runner.lane
+            behind = {t: at for t, at in lane.offsets.items() if ends.get(TopicPartition(t, lane.number), 0) > at + 1}
+            for follower in runner.followers:
+                if follower.lag_events:
+                    behind[follower.name] = lane.position - follower.lag_events
+            for name in {key[1] for key in self._moved if key[0] == lane.number} - set(behind):
+                del self._moved[(lane.number, name)]
+            for name, at in behind.items():
+                stood_at, since_s = self._moved.get((lane.number, name), (-2, now_s))
+                if stood_at != at or runner.state != "ready":
+                    self._moved[(lane.number, name)] = (at, now_s)
+                elif now_s - since_s > _STALL_S:
+                    self._fail(Stalled(f"lane {lane.number}: {name} has stood at {at} for {_STALL_S:.0f} s"))
 
     async def _commit_regularly(self) -> None:
         """Tell Kafka where the lanes are, for lag monitors; nothing ever reads it back."""

@@ -83,6 +83,11 @@ class LaneRunner:
             self._consumer_pause()
             await self._wait(cause)
 
+    @property
+    def followers(self) -> Sequence[Follower]:
+        """Of the lane's present incarnation."""
+        return self._followers
+
     def _say(self, state: str, reason: str) -> None:
         if state != self.state or self._failures in (0, 10):
             log.warning("lane not ready", lane=self.lane.number, state=state, reason=reason)

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import structlog
 
 from orchestrator import metrics
 from orchestrator.core.addresses import Stream, lane_of, parse_stream, stream_of
@@ -21,12 +22,13 @@ from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
-from orchestrator.engine.envelope import Envelope, Recorded
+from orchestrator.engine.envelope import Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
 from orchestrator.engine.store import Append, LaneStore, Loaded, Move, TimerRow
 
+log = structlog.get_logger("lane")
 READER = 1
 """The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
 _DAY_MS = 86_400_000
@@ -332,6 +334,8 @@ class Lane:
         dead_id = dead_letter_id(record)
         batch.tally.dead[trouble.reason] += 1
         batch.tally.outcomes[("dead_lettered", False)] += 1
+        trace = intake.command.traceparent if intake.command else None
+        log.warning("dead letter", lane=self.number, id=dead_id, reason=trouble.reason, traceparent=trace)
         batch.note(
             DeadLettered(
                 dead_id,

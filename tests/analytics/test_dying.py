@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.engine.lane import Lane
@@ -41,15 +43,23 @@ def after(call: Callable[..., Any]) -> Callable[..., Any]:
     return and_die
 
 
-def second(call: Callable[..., Any]) -> Callable[..., Any]:
-    calls = iter(range(1000))
+class Second:
+    """A function that ends the process when it is called again."""
 
-    def die_at_the_second(*args: Any, **options: Any) -> Any:
-        if next(calls) == 1:
-            raise Died
-        return call(*args, **options)
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.calls = 0
 
-    return die_at_the_second
+    def make(self) -> Callable[..., Any]:
+        self.calls = 0
+
+        def die_at_the_Second(*args: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.calls == 2:
+                raise Died
+            return self.call(*args, **options)
+
+        return die_at_the_second
 
 
 DEATHS: dict[str, tuple[Any, str, Any]] = {
@@ -58,12 +68,12 @@ DEATHS: dict[str, tuple[Any, str, Any]] = {
     "before the claim": (LaneStore, "move", die),
     "after the claim": (LaneStore, "move", after(LaneStore.move)),
     "making the folder": (parquet_files, "_make_folder", after(parquet_files._make_folder)),
-    "in the middle of the file": (parquet_files.pq, "write_table", half),
-    "before it is on the disk": (parquet_files.os, "fsync", die),
+    "in the middle of the file": (pq, "write_table", half),
+    "before it is on the disk": (os, "fsync", die),
     "before it has its name": (Path, "replace", die),
-    "before its name is on the disk": (parquet_files, "_sync_folder", second(parquet_files._sync_folder)),
+    "before its name is on the disk": (parquet_files, "_sync_folder", Second(parquet_files._sync_folder)),
     "after it has its name": (Path, "replace", after(Path.replace)),
-    "between two days": (Path, "replace", second(Path.replace)),
+    "between two days": (Path, "replace", Second(Path.replace)),
 }
 
 
@@ -77,13 +87,11 @@ async def test_dying_anywhere_loses_and_doubles_nothing(
         await live_through(harness, 30, days=2)
         with monkeypatch.context() as dying:
             target, name, fatal = DEATHS[place]
-            dying.setattr(target, name, fatal)
+            dying.setattr(target, name, fatal.make() if isinstance(fatal, Second) else fatal)
             dying.setattr(Path, "unlink", lambda *_a, **_o: None)  # the dead clean nothing up
             sink = small_sink(harness, tmp_path)
-            try:
-                await asyncio.wait_for(sink.run(), 30 if place != "between two days" else 5)
-            except Died:
-                pass
+            with contextlib.suppress(Died):
+                await asyncio.wait_for(sink.run(), 30)
     harness = await installation.lane()
     sink = small_sink(harness, tmp_path)
     async with harness.following(sink):

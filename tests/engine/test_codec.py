@@ -13,10 +13,16 @@ from orchestrator.core.lane_events import LANE_EVENTS, DeadLettered
 from orchestrator.engine.codec import SEALED_MARK, Codec, UnknownEvent
 from orchestrator.engine.envelope import Envelope
 from orchestrator.engine.frame import Snapshot
-from tests.support.memory import NOW_MS, STREAM, key_ring
+from tests.support.memory import NOW_MS, STREAM
 from tests.support.toy import TOY, Added
 
 CODEC = Codec(TOY.events)
+
+
+def key_of(subject: str) -> bytes:
+    return subject.encode().ljust(32, b".")[:32]
+
+
 _WORD = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=20)
 _NUMBER = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 _JSON = st.recursive(
@@ -44,8 +50,7 @@ def _sealed(event: Any, stream: str = STREAM.text) -> Envelope:
 @given(_ENVELOPE)
 def test_an_event_reads_back_as_it_was_written(envelope: Envelope) -> None:
     """Nothing of an event or its envelope changes on its way through the log, private fields included."""
-    keys = key_ring()
-    stored = CODEC.encode(envelope, keys.key_for_writing)
+    stored = CODEC.encode(envelope, key_of)
     assert CODEC.decode(envelope.data.NAME, stored, key_of) == envelope
     assert CODEC.subject_of(stored) == STREAM.owner.text
     assert (SEALED_MARK in stored) == bool(getattr(envelope.data, "private", None))
@@ -53,28 +58,25 @@ def test_an_event_reads_back_as_it_was_written(envelope: Envelope) -> None:
 
 def test_private_fields_are_never_stored_in_clear() -> None:
     """Whoever reads the table alone learns nothing of what a field called private held."""
-    keys = key_ring()
     secret = {"email": "canary-1@example.org", "phone": "canary-2"}
-    event = CODEC.encode(_sealed(Added(1, secret)), keys.key_for_writing)
+    event = CODEC.encode(_sealed(Added(1, secret)), key_of)
     snapshot = Snapshot(STREAM.text, NOW_MS, 1, {"total": 1, "private": secret})
-    for stored in (event, CODEC.encode_snapshot(snapshot, keys.key_for_writing)):
+    for stored in (event, CODEC.encode_snapshot(snapshot, key_of)):
         assert b"canary" not in stored
         assert SEALED_MARK in stored
 
 
 def test_equal_private_fields_look_different_each_time() -> None:
     """Ciphertexts don't tell that two customers share an address."""
-    keys = key_ring()
-    one, other = (CODEC.encode(_sealed(Added(1, {"a": "b"})), keys.key_for_writing) for _ in range(2))
+    one, other = (CODEC.encode(_sealed(Added(1, {"a": "b"})), key_of) for _ in range(2))
     assert one != other
 
 
 def test_private_fields_read_as_empty_once_the_key_is_erased() -> None:
     """Erasing a customer's key erases what it sealed; the journey itself still reads."""
-    keys = key_ring()
-    event = CODEC.encode(_sealed(Added(7, {"a": "b"})), keys.key_for_writing)
+    event = CODEC.encode(_sealed(Added(7, {"a": "b"})), key_of)
     stored = CODEC.encode_snapshot(
-        Snapshot(STREAM.text, NOW_MS, 1, {"total": 7, "private": {"a": "b"}}), keys.key_for_writing
+        Snapshot(STREAM.text, NOW_MS, 1, {"total": 7, "private": {"a": "b"}}), key_of
     )
     erased = {}.__getitem__
     assert CODEC.decode(Added.NAME, event, erased).data == Added(7, {})
@@ -104,9 +106,8 @@ def test_a_snapshot_reads_back_as_it_was_written(
     state: dict[str, Any], private: dict[str, Any], timers: dict[str, tuple[int, int]]
 ) -> None:
     """State, pinned version and timers of a snapshot are those of the frame it was taken from."""
-    keys = key_ring()
     snapshot = Snapshot(STREAM.text, NOW_MS, 4, state | {"private": private}, timers)
-    assert CODEC.decode_snapshot(CODEC.encode_snapshot(snapshot, keys.key_for_writing), key_of) == snapshot
+    assert CODEC.decode_snapshot(CODEC.encode_snapshot(snapshot, key_of), key_of) == snapshot
 
 
 def test_an_event_of_a_later_release_is_refused_by_name() -> None:
@@ -134,7 +135,6 @@ def test_names_of_events_are_unique_and_versioned() -> None:
         pytest.param(Added(1, {"a": object()}), id="an object"),
         pytest.param(Added(1, {"a": "\ud800"}), id="no Unicode"),
         pytest.param(JourneyStarted(1, NOW_MS, {"a": float("inf")}), id="infinite"),
-        pytest.param(JourneyStarted(1, NOW_MS, {"a": 2**64}), id="beyond 64 bits"),
         pytest.param(JourneyStarted(1, NOW_MS, {"a": b"bytes"}), id="bytes"),
         pytest.param(JourneyStarted(1, NOW_MS, {"a": (1, 2)}), id="a tuple"),
         pytest.param(JourneyStarted(1, NOW_MS, {1: "a"}), id="a number as a key"),  # type: ignore[dict-item]
@@ -143,12 +143,12 @@ def test_names_of_events_are_unique_and_versioned() -> None:
 def test_an_event_that_would_not_read_back_the_same_is_never_written(event: Event) -> None:
     """A decider's slip is found before it is in the log, where it would stop its lane for good or change its past."""
     with pytest.raises((TypeError, ValueError)):
-        CODEC.encode(_sealed(event), key_ring().key_for_writing)
+        CODEC.encode(_sealed(event), key_of)
 
 
 def test_stored_events_are_json_that_others_can_read() -> None:
     """The log can be read without this program: plain JSON with stable names."""
-    stored = orjson.loads(CODEC.encode(_sealed(Added(3)), key_ring().key_for_writing))
+    stored = orjson.loads(CODEC.encode(_sealed(Added(3)), key_of))
     assert stored == {
         "stream": STREAM.text, "source": "tests", "id": "k1", "digest": "d", "at_ms": NOW_MS, "type": "add", "data": {"n": 3},
     }  # fmt: skip

@@ -95,7 +95,8 @@ class Engine:
         return batch.settle_repeats(read)
 
     def decoded(self, recorded: Recorded) -> Envelope:
-        return self.codec.decode(recorded.name, recorded.stored, self.keys.key_for_reading)
+        keys = self.keys.fetch({recorded.envelope.subject})
+        return self.codec.decode(recorded.name, recorded.stored, keys.__getitem__)
 
     def rebuilt(self, stream: Stream = STREAM) -> Frame:
         """A frame from the log's bytes alone."""

@@ -68,7 +68,7 @@ func waitForOutcome(ctx context.Context, client *kgo.Client, c command) ([]byte,
 		}
 		for _, record := range fetches.Records() {
 			var outcome struct{ Source, ID string }
-			if json.Unmarshal(record.Value, &outcome) == nil && outcome.Source == c.source && true {
+			if json.Unmarshal(record.Value, &outcome) == nil && outcome.Source == c.source && outcome.ID == c.id {
 				return record.Value, nil
 			}
 		}
