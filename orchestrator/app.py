@@ -42,6 +42,7 @@ from projections.producers import SharedProducer
 from projections.publisher import Publisher
 
 _GC_THRESHOLDS = (50_000, 50, 100)  # a batch makes some ten thousand short-lived objects, none of them in cycles
+_DEFINITIONS_EVERY_S = 1.0
 ROLES = ("all", "lanes", "effects")
 SECRETS_PREFIX = "ORCHESTRATOR_WEBHOOK_SECRET_"
 """`ORCHESTRATOR_WEBHOOK_SECRET_SHOP=whsec_…` is the signing secret that definitions call `shop`."""
@@ -120,8 +121,16 @@ class Worker:
             group.create_task(Watchdog(self._settings.stall_timeout_s).beat())
             if self._role != "effects":
                 group.create_task(self._consume())
+                group.create_task(self._learn_definitions())
             if self._effects is not None:
                 group.create_task(self._effects.run())
+
+    async def _learn_definitions(self) -> None:
+        """A new version of a known definition is no cache miss: it is looked for regularly."""
+        while True:
+            await asyncio.sleep(_DEFINITIONS_EVERY_S)
+            with contextlib.suppress(PersistenceError):  # the lanes say what is wrong with the database
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._catalogue.refresh)
 
     async def _check(self) -> int:
         """Wait for database and broker, then compare them."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from orchestrator.core.errors import OrchestratorError
@@ -68,7 +68,9 @@ class Feeder:
         self._decode = msgspec.json.Decoder(Outcome).decode
         kafka = settings.kafka()
         self._producer = AIOKafkaProducer(**kafka, acks="all", enable_idempotence=True, linger_ms=5)
-        self._consumer = AIOKafkaConsumer(**kafka, enable_auto_commit=False, isolation_level="read_committed")
+        self._consumer = AIOKafkaConsumer(
+            settings.topic("outcomes"), **kafka, enable_auto_commit=False, isolation_level="read_committed"
+        )  # without a group: all partitions
         self._reading: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
@@ -76,11 +78,9 @@ class Feeder:
         await self._producer.start()
         try:
             await self._consumer.start()
-            topic = self._settings.topic("outcomes")
-            partitions = [TopicPartition(topic, p) for p in self._consumer.partitions_for_topic(topic) or ()]
+            partitions = self._consumer.assignment()
             if not partitions:
-                raise NoOutcome(f"topic {topic} does not exist: run `orchestrator init`")
-            self._consumer.assign(partitions)
+                raise NoOutcome(f"topic {self._settings.topic('outcomes')} does not exist: run `orchestrator init`")
             ends = await self._consumer.end_offsets(partitions)
             for partition, end in ends.items():
                 self._consumer.seek(partition, end)

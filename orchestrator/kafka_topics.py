@@ -22,10 +22,12 @@ def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
         "outcomes": by_broker,
         "snapshots": {"cleanup.policy": "compact", "max.message.bytes": _MAX_MESSAGE_BYTES},
     }
-    return [
+    own = [
         NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(configs.get(name, kept)))
         for name, topic in settings.topics.items()
     ]
+    others = [topic for topic in settings.effects_publish_topics if not topic.endswith("*")]  # what actions publish to
+    return own + [NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(kept)) for topic in others]
 
 
 async def create(settings: Settings, lanes: int) -> list[str]:

@@ -16,7 +16,7 @@ def configure(level: str = "INFO", form: str = "auto") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     ends = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # no values of variables
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

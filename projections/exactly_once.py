@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
@@ -28,6 +29,8 @@ _RUNS_PER_TRANSACTION = 16
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
+log = structlog.get_logger("effects and snapshots")
+_encode = msgspec.json.Encoder().encode
 
 
 class ExactlyOnce:
@@ -70,7 +73,13 @@ class ExactlyOnce:
                 await producer.start()  # fences the lane's former owner, aborts what it left open
             positions = await self._lane.run(self._lane.store.positions)
             self._saved = positions[OUT + NAME].at
-            self._position = max(self._saved, await self._committed())
+            committed = await self._committed()
+            if committed > self._lane.position:  # of a log that is no more: a new or restored database
+                log.warning(
+                    "kafka knows a later position than the log", lane=self._lane.number, committed=committed
+                )
+                committed = 0
+            self._position = max(self._saved, committed)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._save_regularly())
                 while True:
@@ -158,4 +167,4 @@ def _snapshot(capture: Capture) -> Out:
         "updatedMs": capture.at_ms,
         "view": kind.view(capture.state),
     }
-    return Out("snapshots", stream.text.encode(), orjson.dumps(value), made)
+    return Out("snapshots", stream.text.encode(), _encode(value), made)

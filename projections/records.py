@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-import orjson
 
 from orchestrator.core.events import EffectRequested
 from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
@@ -21,6 +20,7 @@ _VERSION = ("ce_specversion", b"1.0")
 _SOURCE = ("ce_source", SOURCE)
 _OUTCOME_TYPE = ("ce_type", b"journey.outcome")
 _encode = msgspec.json.Encoder().encode
+_MESSAGE_MAX_BYTES = 3 << 20  # the outgoing topics take 4 MiB, headers and framing included
 
 
 class Out(NamedTuple):
@@ -91,10 +91,13 @@ def noted_outcomes(recorded: Recorded) -> list[Out]:
     """Outcomes no journey's event tells: duplicates and conflicts."""
     event = recorded.envelope.data
     assert isinstance(event, BatchNoted)
-    return [
-        _outcome(f"{recorded.event_id}/{i}", o, o.stream.rsplit("/", 1)[0].encode(), recorded.envelope)
-        for i, o in enumerate(event.outcomes)
-    ]
+    traces = event.traceparents or (None,) * len(event.outcomes)
+    told = []
+    for i, (outcome, trace) in enumerate(zip(event.outcomes, traces, strict=True)):
+        key = outcome.stream.rsplit("/", 1)[0].encode()
+        envelope = msgspec.structs.replace(recorded.envelope, traceparent=trace)
+        told.append(_outcome(f"{recorded.event_id}/{i}", outcome, key, envelope))
+    return told
 
 
 def _outcome(event_id: str, outcome: Outcome, key: bytes, envelope: Envelope) -> Out:
@@ -107,6 +110,7 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
     event = recorded.envelope.data
     assert isinstance(event, DeadLettered)
     message = event.private
+    error = f"{event.error}: {message['error']}" if message.get("error") else event.error
     made: Headers = [
         *original_headers(message),
         ("__connect.errors.topic", event.topic.encode()),
@@ -114,12 +118,12 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
         ("__connect.errors.offset", str(event.offset).encode()),
         ("__connect.errors.stage", b"DECIDE"),
         ("__connect.errors.exception.class.name", event.reason.encode()),
-        ("__connect.errors.exception.message", event.error.encode()),
+        ("__connect.errors.exception.message", error.encode()),
         ("journey-dead-letter", event.id.encode()),
     ]
     topic = "raw_dead_letters" if message.get("raw") else "dead_letters"
     key = _bytes(message.get("key")) or (event.subject or "").rsplit("/", 1)[0].encode()
-    out = [Out(topic, _bytes(message.get("key")), _bytes(message.get("value")), made)]
+    out = [_fitting(Out(topic, _bytes(message.get("key")), _bytes(message.get("value")), made))]
     if event.source and event.command_id:
         outcome = Outcome(
             "dead_lettered", event.source, event.command_id, event.subject or "", 0, reason=event.reason,
@@ -129,6 +133,15 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
             _outcome(f"{recorded.event_id}/0", outcome, key, recorded.envelope)
         )
     return out
+
+
+def _fitting(out: Out) -> Out:
+    """A message that fitted its own topic may not fit another with more headers: its bytes then stay in the log."""
+    size = len(out.value or b"") + sum(len(name) + len(value) for name, value in out.headers)
+    if size <= _MESSAGE_MAX_BYTES:
+        return out
+    kept = [h for h in out.headers if h[0].startswith("__connect.errors.") or h[0] == "journey-dead-letter"]
+    return out._replace(value=None, headers=[*kept, ("journey-omitted-bytes", str(size).encode())])
 
 
 def forward_record(recorded: Recorded) -> Out:
@@ -164,7 +177,7 @@ def effect_record(recorded: Recorded) -> Out:
     made = _common(
         f"{effect}/{event.attempt}".encode(), _type("journey.effect"), envelope.stream.encode(), envelope
     )
-    return Out("effects", envelope.owner_text.encode(), orjson.dumps(value), made)
+    return Out("effects", envelope.owner_text.encode(), _encode(value), made)
 
 
 def original_headers(message: dict[str, Any]) -> Headers:

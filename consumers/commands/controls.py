@@ -41,6 +41,8 @@ class Controls:
                 answer = await self._perform(runner, control_id, name, data)
             except Refused as no:
                 answer = f"refused: {no}"
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                answer = f"refused: its data can't be used ({type(error).__name__}: {error})"[:500]
             await self._lane.run(self._lane.store.answer_control, control_id, answer)
 
     async def _perform(self, runner: "LaneRunner", control_id: str, name: str, data: dict[str, Any]) -> str:

@@ -65,10 +65,10 @@ class LaneRunner:
                 await self._own()
             except* Fenced as lost:
                 cause = "fenced"
-                self._say("waiting", str(lost.exceptions[0]))
+                self._say("waiting", _first(lost))
             except* LaneStopped as stop:
                 cause = "stopped"
-                self._say("stopped", str(stop.exceptions[0]))
+                self._say("stopped", _first(stop))
             except* PersistenceError as lost:
                 cause = "unavailable"
                 metrics.DEPENDENCY_UP.labels("postgresql").set(0)
@@ -80,6 +80,9 @@ class LaneRunner:
                 log.exception("lane failed", lane=self.lane.number)
                 self._say("waiting", _first(error))
             metrics.RESTARTS.labels(cause).inc()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a task group that also failed swallows the cancellation
+                raise asyncio.CancelledError
             self._consumer_pause()
             await self._wait(cause)
 
@@ -211,9 +214,9 @@ class LaneRunner:
     async def _handle_once(self, topic: str, records: list[Any], poison: str = "") -> None:
         poison = poison or await self._suspects.begin(topic, records[0])
         committed = await self.lane.handle(
-            topic, records, raw=self._raw[topic], extra=self._suspects.cleared(), poison=poison
+            topic, records, raw=self._raw[topic], extra=self._suspects.cleared(topic), poison=poison
         )
-        self._suspects.progressed(len(records))
+        self._suspects.progressed(topic, len(records))
         self.feed(committed)
 
     def feed(self, committed: Committed | None) -> None:
@@ -227,7 +230,7 @@ class LaneRunner:
         if due_ms is None:
             return
         now_ms = self.lane.log.lane_ms
-        if idle and self._caught_up():
+        if idle and await self._caught_up():
             if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_EVERY_S:
                 self._clock = (time.monotonic(), await self.lane.run(self.lane.store.clock_ms))
             now_ms = max(now_ms, self._clock_guess_ms())
@@ -239,10 +242,11 @@ class LaneRunner:
         assert self._clock is not None
         return self._clock[1] + int((time.monotonic() - self._clock[0]) * 1000)
 
-    def _caught_up(self) -> bool:
+    async def _caught_up(self) -> bool:
+        """Whether all that can be read was handled; ends of transactions take offsets and are never handed out."""
         for partition in self._partitions:
-            end = self._consumer.highwater(partition)
-            if end is None or end > self.lane.offsets[partition.topic] + 1:
+            end = self._consumer.last_stable_offset(partition)
+            if end is None or end > await self._consumer.position(partition):
                 return False
         return True
 

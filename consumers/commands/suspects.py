@@ -1,6 +1,7 @@
 """Messages that kill or hang their worker: each owner signs before it tries, so that deaths can be counted.
 
-Two owners lost on one batch: the next takes it message by message. Three lost on one message: it is dead-lettered.
+An owner lost on a batch: the next takes it message by message. Three lost on one message: it is dead-lettered.
+Only deaths count: an owner that met an error and lives on takes its signature back.
 """
 
 from typing import Any
@@ -10,67 +11,78 @@ import msgspec
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.store import Move
 
-NAME = "suspect"  # its `at` counts the owners lost
-_SINGLE_AFTER = 2
+NAME = "suspect"  # the position's `at` counts the changes of its detail: a fence like any other
+_SINGLE_AFTER = 1
 _POISON_AFTER = 3
-_CAREFUL_MESSAGES = 4_000
+_CAREFUL_MESSAGES = 1_000
 REASON = "killed_owners"
 
 
 class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is being tried: the first offset of a batch, or one message."""
+    """What is being tried on a topic: the first offset of a batch, or one message; and how many signed for it."""
 
-    topic: str = ""
     offset: int = -1
+    tries: int = 0
     single: bool = False
 
 
+_decode = msgspec.json.Decoder(dict[str, Suspect]).decode
+
+
 class Suspects:
-    """One lane's. `begin` before the first batches after opening; afterwards progress clears the record."""
+    """One lane's. `begin` before the first batch of each topic after opening; its commit clears the record."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._tries = 0
-        self._suspect = Suspect()
+        self._at = -1
+        self._found: dict[str, Suspect] = {}  # by topic, as other owners left it
+        self._signed: dict[str, Suspect] = {}  # by this owner, not committed yet
+        self._proven: set[str] = set()  # topics of which a batch was committed since opening
         self._careful = 0  # messages still taken one at a time
-        self._signed = False
 
     async def open(self) -> None:
+        """Read what is suspected; what this very owner signed for and survived is no suspect."""
         position = (await self._lane.run(self._lane.store.positions))[NAME]
-        self._tries = position.at
-        self._suspect = msgspec.json.decode(position.detail, type=Suspect)
-        self._careful = _CAREFUL_MESSAGES if self._tries >= _SINGLE_AFTER else 0
-        self._signed = False
+        if position.at != self._at:
+            self._at, self._found = position.at, _decode(position.detail)
+            lost = any(s.single or s.tries >= _SINGLE_AFTER for s in self._found.values())
+            self._careful = _CAREFUL_MESSAGES if lost else 0
+        self._signed = {}
+        self._proven = set()
 
     @property
     def careful(self) -> bool:
+        """Whether messages are to be taken one at a time."""
         return self._careful > 0
 
     async def begin(self, topic: str, first: Any) -> str:
         """Sign for what is tried next; a reason when it must be dead-lettered unread."""
-        if self._signed and not self.careful:
+        if topic in self._proven and not self.careful:
             return ""
-        now = Suspect(topic, first.offset, self.careful)
-        same = now == self._suspect
-        if same and now.single and self._tries >= _POISON_AFTER:
+        known = self._found.get(topic, Suspect())
+        tries = known.tries if known.offset == first.offset and known.single == self.careful else 0
+        if self.careful and tries >= _POISON_AFTER:
             return REASON
-        tries = (
-            self._tries + 1 if same or (self._tries and not now.single and not self._suspect.single) else 1
-        )
-        detail = msgspec.json.encode(now).decode()
-        await self._lane.run(self._lane.store.move, [Move(NAME, self._tries, tries, detail)])
-        self._tries, self._suspect, self._signed = tries, now, True
+        signed = self._signed | {topic: Suspect(first.offset, tries + 1, self.careful)}
+        await self._lane.run(self._lane.store.move, [self._move(self._found | signed)])
+        self._at += 1
+        self._signed = signed
         return ""
 
-    def cleared(self) -> list[Move]:
-        """To be committed with the batch: nobody was lost on it."""
-        if not self._tries or self.careful:
+    def cleared(self, topic: str) -> list[Move]:
+        """To be committed with a batch of this topic: nobody was lost on it."""
+        if topic not in self._signed and topic not in self._found:
             return []
-        return [Move(NAME, self._tries, 0, "{}")]
+        return [self._move({t: s for t, s in (self._found | self._signed).items() if t != topic})]
 
-    def progressed(self, messages: int) -> None:
-        """A batch was committed."""
-        if self.careful:
-            self._careful = max(0, self._careful - messages)
-        else:
-            self._tries = 0
+    def progressed(self, topic: str, messages: int) -> None:
+        """A batch of this topic was committed, with what `cleared` gave."""
+        if topic in self._signed or topic in self._found:
+            self._at += 1
+            self._signed.pop(topic, None)
+            self._found.pop(topic, None)
+        self._proven.add(topic)
+        self._careful = max(0, self._careful - messages)
+
+    def _move(self, suspects: dict[str, Suspect]) -> Move:
+        return Move(NAME, self._at, self._at + 1, msgspec.json.encode(suspects).decode())

@@ -18,6 +18,7 @@ _LIST = (
     " ORDER BY at_ms DESC, id LIMIT %(limit)s"
 )
 _MANY = 100_000
+_AT_ONCE = 50
 
 
 @app.command(
@@ -143,13 +144,15 @@ def _settle(
         wanted = require(installation, ids) if ids else find(installation, reason=reason)
         if every and wanted and not yes:
             typer.confirm(f"{verb} {len(wanted)} dead letters?", abort=True, err=True)
-        answers = []
+        answers: list[dict[str, Any]] = []
         with out.progress(request, len(wanted)) as advance:
-            for row in wanted:
-                answer = await ask(installation, row["lane"], request, {"id": row["id"], **extra})
-                answers.append({"id": row["id"], "lane": row["lane"], "answer": answer})
+            for start in range(0, len(wanted), _AT_ONCE):
+                asked = wanted[start : start + _AT_ONCE]
+                told = await asyncio.gather(
+                    *(ask(installation, row["lane"], request, {"id": row["id"], **extra}) for row in asked)
+                )
+                answers += [{"id": row["id"], "lane": row["lane"], "answer": a} for row, a in zip(asked, told, strict=True)]
                 advance(len(answers))
-                await asyncio.sleep(0)
         return answers
 
     answers = connection.run(data, work)

@@ -92,7 +92,8 @@ def show(
         out.document(found)
         return
     timers = {name: out.instant(timer["due_ms"] or 0) for name, timer in found["timers"].items()}
-    out.facts({**{k: v for k, v in found.items() if k not in {"timers", "view"}}, "timers": timers, **(found["view"] or {})})
+    view = {k: out.instant(v) if k.endswith("At") and isinstance(v, int) else v for k, v in (found["view"] or {}).items()}
+    out.facts({**{k: v for k, v in found.items() if k not in {"timers", "view"}}, "timers": timers, **view})
 
 
 @app.command(epilog=examples("orchestrator journeys timeline cus-1", "orchestrator journeys timeline cus-1 --last 20 -o json"))
@@ -108,7 +109,7 @@ def timeline(
     from orchestrator.cli import output as out
     from orchestrator.cli.receipts import told
 
-    found = [told(recorded) for recorded in _events(name, definition, organization, data)]
+    found = [told(recorded) for recorded in _read(name, definition, organization, data)[0]]
     columns = ("version", "at_ms", "event", "command", "source", "command_id", "summary")
     out.rows(columns, found[-last:] if last else found, output)
 
@@ -129,12 +130,12 @@ def why(
     from orchestrator.cli.queries import NotFound
     from orchestrator.cli.receipts import decisions, receipt
 
-    events = _events(name, definition, organization, data)
+    events, documents = _read(name, definition, organization, data)
     made = decisions(events)
     number = len(made) if decision is None else decision
     if not 1 <= number <= len(made):
         raise NotFound(f"this journey has {len(made)} decisions: --decision takes 1 to {len(made)}")
-    found = receipt(made[number - 1], number, len(made), events)
+    found = receipt(made[number - 1], number, len(made), events, documents.get)
     if output is JSON:
         out.document(found)
         return
@@ -145,12 +146,14 @@ def why(
         out.facts({k: v for k, v in reason.items() if v not in (None, "", {}, [], ())}, title=reason["event"])
 
 
-def _events(name: str, definition: str, organization: str, data: Any) -> list[Any]:
+def _read(name: str, definition: str, organization: str, data: Any) -> tuple[list[Any], dict[int, dict[str, Any]]]:
+    """A journey's events, and its definition's documents by version."""
     from orchestrator.cli import connection, queries
 
-    async def work(settings: Any, databases: Any) -> list[Any]:
+    async def work(settings: Any, databases: Any) -> tuple[list[Any], dict[int, dict[str, Any]]]:
         installation = queries.Installation(settings, databases)
         stream = queries.journey_stream(settings, installation, name, definition, organization)
-        return await installation.events(stream)
+        events = await installation.events(stream)
+        return events, queries.documents(databases, stream.kind, stream.definition)
 
     return connection.run(data, work)

@@ -11,6 +11,7 @@ app = noun("Lanes: the shares of all owners, each one Kafka partition and one Po
 Lane = Annotated[int | None, typer.Argument(help="A lane's number.", min=0)]
 All = Annotated[bool, typer.Option("--all", help="Every lane.")]
 _COLUMNS = ("lane", "state", "owner", "position", "lag", "timers", "next_due_ms", "followers_lag")
+_LATE_POSITIONS = {"dead_letters": 10_000}  # followers that save their position only every so many events
 _TIMERS = "SELECT count(*) AS timers, min(due_ms) AS next_due_ms FROM {lane}.timers"
 
 
@@ -28,7 +29,7 @@ def list_(data: Data = DATA_DIR, output: Output = TABLE) -> None:
         out.document(found)
         return
     for row in found:
-        behind = {name: lag for name, lag in row["followers"].items() if lag}
+        behind = {name: lag for name, lag in row["followers"].items() if lag > _LATE_POSITIONS.get(name, 0)}
         row["followers_lag"] = ", ".join(f"{name} {lag:,}" for name, lag in behind.items()) or "none"
     out.rows(_COLUMNS, found, output)
 
@@ -93,6 +94,7 @@ async def status(settings: Any, installation: Any) -> list[dict[str, Any]]:
     from orchestrator.engine.positions import LOG, OUT, log_detail
 
     topics = (settings.topic("commands"), settings.topic("raw"))
+    off = set() if settings.analytics_dir else {"parquet"}
     group = await kafka.group(settings, settings.consumer_group)
     logs = await kafka.logs(settings, topics, installation.lanes)
     timers = {row["lane"]: row for row in await asyncio.to_thread(installation.rows, _TIMERS)}
@@ -117,7 +119,8 @@ async def status(settings: Any, installation: Any) -> list[dict[str, Any]]:
             "next_due_ms": timers[lane]["next_due_ms"],
             "followers": {
                 name.removeprefix(OUT): max(0, positions[LOG].at - at.at)
-                for name, at in sorted(positions.items()) if name.startswith(OUT)
+                for name, at in sorted(positions.items())
+                if name.startswith(OUT) and name.removeprefix(OUT) not in off
             },
         })  # fmt: skip
     return found

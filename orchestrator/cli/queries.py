@@ -125,5 +125,13 @@ def published(databases: Databases) -> list[dict[str, Any]]:
     )
 
 
+def documents(databases: Databases, kind: str, definition_id: str) -> dict[int, dict[str, Any]]:
+    """Every published version of a definition."""
+    rows = databases.main.rows(
+        "SELECT version, document FROM orchestrator.definitions WHERE kind = %s AND id = %s", (kind, definition_id)
+    )
+    return {row["version"]: orjson.loads(row["document"]) for row in rows}
+
+
 def _no_key(subject: str) -> bytes:
     raise KeyError(subject)

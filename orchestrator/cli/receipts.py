@@ -1,6 +1,6 @@
 """A journey's events in words: one line each, and the receipt of a decision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from orchestrator.core.events import CommandIgnored, CommandRejected, JourneyStarted
 from orchestrator.engine.envelope import Recorded
 
+DocumentOf = Callable[[int], Mapping[str, Any] | None]
 _REASONS = ("rule", "reason", "trigger", "transition", "inputs", "refused", "timer", "effect", "action", "error")
 _HIDDEN = {"private", "last_event_ms", "inputs", "params"}
 
@@ -39,10 +40,17 @@ def decisions(events: Sequence[Recorded]) -> list[list[Recorded]]:
     return groups
 
 
-def receipt(decision: Sequence[Recorded], number: int, of: int, events: Sequence[Recorded]) -> dict[str, Any]:
-    """Which command, by whom and when; by which version of the definition; and what each event says it rests on."""
+def receipt(
+    decision: Sequence[Recorded], number: int, of: int, events: Sequence[Recorded], document_of: DocumentOf
+) -> dict[str, Any]:
+    """Which command, by whom and when; by which version of the definition; and what each event says it rests on.
+
+    `document_of(version)` is the definition's document, to show the transition itself beside its place.
+    """
     first = decision[0]
     envelope = first.envelope
+    pinned = _pinned(events, first.version + len(decision) - 1)
+    document = document_of(pinned) if pinned is not None else None
     return {
         "stream": envelope.stream,
         "decision": f"{number} of {of}",
@@ -53,9 +61,9 @@ def receipt(decision: Sequence[Recorded], number: int, of: int, events: Sequence
         "decided_ms": envelope.at_ms,
         "occurred_ms": envelope.occurred_ms if envelope.occurred_ms is not None else envelope.at_ms,
         "definition": envelope.stream.rsplit("/", 1)[1],
-        "definition_version": _pinned(events, first.version + len(decision) - 1),
+        "definition_version": pinned,
         "versions": f"{first.version} to {decision[-1].version}",
-        "because": [_because(recorded) for recorded in decision],
+        "because": [_because(recorded, document) for recorded in decision],
     }
 
 
@@ -66,16 +74,31 @@ def fields_of(recorded: Recorded) -> dict[str, Any]:
     return fields
 
 
-def _because(recorded: Recorded) -> dict[str, Any]:
+def _because(recorded: Recorded, document: Mapping[str, Any] | None) -> dict[str, Any]:
     fields = fields_of(recorded)
     known = {name: fields[name] for name in _REASONS if name in fields}
-    return {"event": recorded.name, "version": recorded.version, **known, "change": _summary(fields)}
+    says = at_pointer(document, str(fields.get("transition", ""))) if fields.get("transition") else None
+    change = {name: value for name, value in fields.items() if name not in _REASONS}
+    return {"event": recorded.name, "version": recorded.version, **known, "definition_says": says, "change": _summary(change)}
+
+
+def at_pointer(document: Any, pointer: str) -> Any:
+    """The value at a JSON Pointer; None where there is none."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, Mapping) and name in document:
+            document = document[name]
+        elif isinstance(document, list) and name.isdigit() and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            return None
+    return document
 
 
 def _summary(fields: dict[str, Any]) -> str:
     if "from_state" in fields:
-        moved = f"{fields['from_state']} → {fields['to_state']} on {fields.get('trigger', '')}"
-        return moved + (f", set {_pairs(fields['set'])}" if fields.get("set") else "")
+        on = f" on {fields['trigger']}" if fields.get("trigger") else ""
+        return f"{fields['from_state']} → {fields['to_state']}{on}" + (f", set {_pairs(fields['set'])}" if fields.get("set") else "")
     shown = {name: value for name, value in fields.items() if name not in _HIDDEN and value not in ("", {}, [], None)}
     return _pairs(shown)
 

@@ -22,12 +22,14 @@ class Rejected(OrchestratorError):
 class Undecidable(OrchestratorError):
     """A message that can't become a decision; it goes to the dead letters with `reason`.
 
-    `reason` is a stable snake_case word used as a metric label: few values, never data.
+    `reason` is a stable snake_case word used as a metric label: few values, never data. `secret` is what a foreign
+    exception said: it may quote personal data, so it is kept with the message's bytes only.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, secret: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.secret = secret
 
 
 class Malformed(Undecidable):

@@ -25,6 +25,7 @@ class BatchNoted(Event, frozen=True):
 
     NAME: ClassVar[str] = "lane.batch_noted.v1"
     outcomes: tuple[Outcome, ...]
+    traceparents: tuple[str | None, ...] = ()  # of the commands, one an outcome; empty when none carried any
 
 
 class Forwarded(Event, frozen=True):

@@ -136,6 +136,16 @@ def is_rule(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in OPERATORS
 
 
+def counter_of(source: Any) -> tuple[tuple[str, ...], int] | None:
+    """The path and step of `{"+": [{"var": path}, step]}`: a rule so common that callers may add by themselves."""
+    match source:
+        case {"+": [{"var": str(path)}, int(step)]} if (
+            len(source) == 1 and path and not isinstance(step, bool)
+        ):
+            return tuple(path.split(".")), step
+    return None
+
+
 def check_rule(source: Any) -> list[RuleFailed]:
     """Everything that keeps `source` from being used as a rule; empty when it compiles."""
     try:

@@ -27,6 +27,7 @@ _CONSTANTS: dict[str, Any] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_UNSTORABLE = re.compile("[\\x00\ud800-\udfff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -66,6 +67,7 @@ def read(data: bytes) -> Document:
     document = _read_json(text) if text.lstrip().startswith("{") else _read_yaml(text)
     if not isinstance(document.value, dict):
         _refuse("", "the document must be an object", "begin with `kind:`")
+    _check_texts(document)
     return document
 
 
@@ -127,6 +129,24 @@ def _check_nesting(value: Any) -> None:
             current.values() if isinstance(current, dict) else current if isinstance(current, list) else ()
         )
         todo.extend((child, depth + 1) for child in children)
+
+
+def _check_texts(document: Document) -> None:
+    """Escapes can spell texts that no database and no message can carry."""
+    todo: list[tuple[Any, str]] = [(document.value, "")]
+    while todo:
+        value, pointer = todo.pop()
+        if isinstance(value, dict):
+            todo.extend((key, pointer) for key in value)
+            todo.extend((child, f"{pointer}/{_escape(key)}") for key, child in value.items())
+        elif isinstance(value, list):
+            todo.extend((child, f"{pointer}/{n}") for n, child in enumerate(value))
+        elif isinstance(value, str) and _UNSTORABLE.search(value):
+            _refuse(pointer, "a text holds NUL or half of a surrogate pair", "remove the escape")
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _read_yaml(text: str) -> Document:
@@ -193,7 +213,7 @@ class _Composer:
                 _refuse(
                     pointer, f"{place}the key {key!r} appears twice in one object", "remove one of the two"
                 )
-            below = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            below = f"{pointer}/{_escape(key)}"
             self.lines[below] = _line(event)
             found[key] = self._node(next(self.events), below, depth + 1)
         return found

@@ -71,10 +71,10 @@ def _around(schema: Mapping[str, Any], path: list[str | int]) -> Mapping[str, An
     """The subschema that holds the violated keyword."""
     current: Any = schema
     for step in path[:-1]:
-        inside = range(len(current)) if isinstance(current, list) else current
+        inside: Any = range(len(current)) if isinstance(current, list) else current
         if not isinstance(current, dict | list) or step not in inside:
             return {}
-        current = current[step]
+        current = current[int(step)] if isinstance(current, list) else current[step]
     return current if isinstance(current, dict) else {}
 
 

@@ -1,10 +1,14 @@
 """What can go wrong with the local servers, each with its place and its cure."""
 
 import errno
+import re
 import shutil
 from pathlib import Path
 
 from orchestrator.core.errors import OrchestratorError
+
+ALMOST_NONE_MB = 2
+DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
 class EmbeddedError(OrchestratorError):
@@ -26,6 +30,14 @@ def from_os_error(error: OSError, doing: str, place: Path) -> EmbeddedError:
             f"no right to write while {doing} in {place}: give this user the folder, or choose another one"
         )
     return EmbeddedError(f"failed while {doing} in {place}: {error.strerror or error}")
+
+
+def full_disk_note(said: str, place: Path) -> str:
+    """What to add to the words of a failed server or tool if the disk under `place` is full, else nothing."""
+    free = free_mb(place)  # asked too, since a full disk takes no log lines either
+    if free >= ALMOST_NONE_MB and not DISK_FULL.search(said):
+        return ""
+    return f"; the disk is full at {place} ({free} MB free): make room"
 
 
 def free_mb(place: Path) -> int:

@@ -17,7 +17,6 @@ import traceback
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator.embedded.certificates import make_security_files
 from orchestrator.embedded.errors import EmbeddedError
 from orchestrator.embedded.kafka import Jvm, KafkaSpec
 from orchestrator.embedded.kafka_security import SCRAM_USER, KafkaSecurity, SecurityFiles
@@ -37,7 +36,7 @@ class Guard:
     def __init__(self, layout: Layout, memory: Memory, jvm: Jvm, security: KafkaSecurity | None) -> None:
         self._layout = layout
         self._memory = memory
-        self._files = make_security_files(layout.kafka / "security", security) if security else None
+        self._files = _make_files(layout, security) if security is not None else None
         self._kafka = KafkaSpec(layout, memory, jvm, self._files)
         self._postgres = PostgresSpec(layout, memory)
         self.servers = {spec.name: Server(spec, memory, self._save) for spec in (self._kafka, self._postgres)}
@@ -221,6 +220,12 @@ class Clients:
             writer.close()
 
 
+def _make_files(layout: Layout, security: KafkaSecurity) -> SecurityFiles:
+    from orchestrator.embedded.certificates import make_security_files  # noqa: PLC0415 - 0.1 s to import
+
+    return make_security_files(layout.kafka / "security", security)
+
+
 def _secure_state(files: SecurityFiles, memory: Memory) -> dict[str, str]:
     return {
         "ssl_bootstrap": f"{HOST}:{memory.ports['kafka_ssl']}",
@@ -256,8 +261,15 @@ def _lock(path: Path) -> IO[bytes] | None:
 
 
 def main() -> int:
-    """Run a guard with the options given as JSON on standard input."""
-    options = json.load(sys.stdin)
+    """Run a guard with the options given as JSON on standard input; returns the exit code of one that can't."""
+    try:
+        return _run(json.load(sys.stdin))
+    except EmbeddedError as error:
+        print(f"ERROR {error}", file=sys.stderr)  # noqa: T201 - into the guard's log
+        return 1
+
+
+def _run(options: dict[str, Any]) -> int:
     layout = open_layout(Path(options["data_dir"]))
     lock = _lock(layout.lock_file)
     if lock is None:

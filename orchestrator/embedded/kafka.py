@@ -123,7 +123,13 @@ class KafkaSpec:
                 "kafka.tools.StorageTool",
                 f"@{arguments}",
             ]
-            await run_tool(argv, doing=f"formatting {self._data}", timeout_s=FORMAT_TIMEOUT_S, env=_env())
+            await run_tool(
+                argv,
+                doing=f"formatting {self._data}",
+                place=self._folder,
+                timeout_s=FORMAT_TIMEOUT_S,
+                env=_env(),
+            )
             arguments.unlink()
         except OSError as error:
             raise from_os_error(error, "formatting Kafka's log", self._folder) from error

@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 from typing import IO
 
-from orchestrator.embedded.errors import free_mb, from_os_error
+from orchestrator.embedded.errors import from_os_error, full_disk_note
 
 MAX_BYTES = 10_000_000
 QUOTED_BYTES = 65_536
 TROUBLE = re.compile(r"\b(ERROR|FATAL|PANIC|Error|Exception|[A-Z][A-Za-z]+(Exception|Error))\b")
-DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
 def open_log(path: Path) -> IO[bytes]:
@@ -34,12 +33,7 @@ class LogMark:
         lines = self._lines()
         trouble = [line for line in lines if TROUBLE.search(line)] or lines
         words = " | ".join(line.strip()[:300] for line in trouble[-count:]) or "it logged nothing"
-        cure = (
-            f"; the disk is full ({free_mb(self._path)} MB free): make room"
-            if any(map(DISK_FULL.search, lines))
-            else ""
-        )
-        return f"{words} (log: {self._path}){cure}"
+        return f"{words} (log: {self._path}){full_disk_note(chr(10).join(lines), self._path)}"
 
     def _lines(self) -> list[str]:
         size = self._size()

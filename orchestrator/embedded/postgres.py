@@ -119,7 +119,9 @@ class PostgresSpec:
         env = {**_env(), "PGPASSWORD": self._memory.database_password}
         argv: list[str | Path] = [self._bin / "createdb", *connection, "--maintenance-db=postgres", DATABASE]
         try:
-            await run_tool(argv, doing="creating the database", timeout_s=CREATEDB_TIMEOUT_S, env=env)
+            await run_tool(
+                argv, doing="creating the database", place=self.data, timeout_s=CREATEDB_TIMEOUT_S, env=env
+            )
         except EmbeddedError as error:
             if "already exists" not in str(error):  # created, but the note of it was lost
                 raise
@@ -175,7 +177,14 @@ class PostgresSpec:
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             ]
             doing = f"making the database cluster in {self.data}"
-            await run_tool(argv, doing=doing, timeout_s=INITDB_TIMEOUT_S, env=_env(), run_as=self._run_as)
+            await run_tool(
+                argv,
+                doing=doing,
+                place=self._folder,
+                timeout_s=INITDB_TIMEOUT_S,
+                env=_env(),
+                run_as=self._run_as,
+            )
             (draft / "data").rename(self.data)
             shutil.rmtree(draft, ignore_errors=True)
         except OSError as error:

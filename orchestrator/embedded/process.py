@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.embedded.errors import EmbeddedError
+from orchestrator.embedded.errors import EmbeddedError, full_disk_note
 
 POLL_S = 0.02
 _PR_SET_PDEATHSIG = 1
@@ -64,11 +64,12 @@ async def run_tool(
     argv: Sequence[str | Path],
     *,
     doing: str,
+    place: Path,
     timeout_s: float,
     env: Mapping[str, str] | None = None,
     run_as: RunAs | None = None,
 ) -> str:
-    """Run a short command to its end and return what it printed.
+    """Run a short command, which works in `place`, to its end and return what it printed.
 
     Raises:
         EmbeddedError: it failed or took longer than `timeout_s`; the message has its last lines.
@@ -100,7 +101,7 @@ async def run_tool(
         printed += pipe.read(65_536) or b""
     text = printed.decode(errors="replace")
     if child.returncode != 0:
-        raise EmbeddedError(f"{doing} failed: {last_lines(text)}")
+        raise EmbeddedError(f"{doing} failed: {last_lines(text)}{full_disk_note(text, place)}")
     return text
 
 

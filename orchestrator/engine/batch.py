@@ -1,6 +1,7 @@
 """One batch of a lane, decided in memory: from messages and frames to the events of one transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from orchestrator.core.events import (
     TimerArmed,
     TimerCancelled,
 )
-from orchestrator.core.lane_events import DeadLettered
+from orchestrator.core.lane_events import BatchNoted, DeadLettered
 from orchestrator.core.messages import Command, Outcome, OutcomeKind
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
@@ -35,6 +36,9 @@ TIMERS = "timers"
 """The topic of a dead letter that was a timer."""
 _BACKFILL_TIMERS_MAX = 10_000
 _CLOCK_SKEW_MS = 60_000
+_EVENT_MAX_BYTES = 2 << 20  # well below what the outgoing topics take
+_TIMER_NAME_MAX_BYTES = 512
+_YEAR_10000_MS = 253_402_300_800_000
 _KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
 _EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
 
@@ -153,8 +157,9 @@ class Batch:
             backfill=backfill,
         )
         hashed = key_hash(self._secret, command.source, command.id)
-        self.timers[(frame.stream.id, name)] = None
         self._decide_new(frame, command, hashed, "", now_ms, typed=TimerFired(name, deadline))
+        if name not in frame.timers:
+            self.timers[(frame.stream.id, name)] = None
 
     def _decide_new(
         self, frame: Frame, command: Command, hashed: bytes, body: str, now_ms: int, *, typed: Any = None
@@ -162,28 +167,33 @@ class Batch:
         definition = self._definition(frame)
         occurred_ms = now_ms if command.time_ms is None else min(command.time_ms, now_ms + _CLOCK_SKEW_MS)
         kind = frame.kind
-        if typed is None:
-            typed = self._parse(kind, command)
         facts = Facts(
             now_ms, occurred_ms, frame.stream, definition, frame.version,
             command.backfill, not command.backfill,
         )  # fmt: skip
         try:
+            if typed is None:
+                typed = self._parse(kind, command)
             events = kind.decide(frame.state, typed, facts)
         except Rejected as no:
             events = [CommandRejected(no.rule, no.inputs)]
         except Undecidable:
             raise
         except Exception as error:
-            raise Undecidable("decider_failed", f"{type(error).__name__}: {error}") from error
+            raise _failed(error) from error
         if not events:
             events = [CommandIgnored("no_consequence")]
         recorded = self._record(frame, command, body, events, facts)
         fired = command.id if command.source == TIMER_SOURCE else None
-        before = kind.label(frame.state)
-        for index, event in enumerate(events):
-            frame.evolve_own(hashed if index == 0 else None, event, fired)
-            self._track(frame, event)
+        before, mark = kind.label(frame.state), frame.mark()
+        try:
+            for index, event in enumerate(events):
+                frame.evolve_own(hashed if index == 0 else None, event, fired)
+        except Exception as error:
+            frame.back_to(mark)
+            raise _failed(error) from error
+        for one in recorded:
+            self._track(frame, one)
         after = kind.label(frame.state)
         if before != after:
             self.tally.transitions[(frame.stream.definition, before, after)] += 1
@@ -235,7 +245,10 @@ class Batch:
                 command.reply_to, command.traceparent, command.tracestate,
             )  # fmt: skip
             try:
+                _check_timer(event)
                 stored = self._codec.encode(envelope, self._keys.key_for_writing)
+                if len(stored) > _EVENT_MAX_BYTES:
+                    raise ValueError(f"{len(stored)} bytes, more than {_EVENT_MAX_BYTES}")
             except (TypeError, ValueError, RecursionError) as error:
                 raise Undecidable("unstorable", f"{type(event).__name__} can't be stored: {error}") from error
             at = index + 1
@@ -244,15 +257,16 @@ class Batch:
             )
         return recorded
 
-    def _track(self, frame: Frame, event: Event) -> None:
+    def _track(self, frame: Frame, recorded: Recorded) -> None:
+        event = recorded.envelope.data
         kind = type(event)
         if kind is TimerArmed:
-            key = (frame.stream.id, event.timer)  # type: ignore[attr-defined]
-            self.timers[key] = TimerRow(*key, frame.version, event.due_ms, frame.stream.text)  # type: ignore[attr-defined]
+            key = (recorded.stream_id, event.timer)
+            self.timers[key] = TimerRow(*key, recorded.version, event.due_ms, frame.stream.text)
         elif kind is TimerCancelled:
-            self.timers[(frame.stream.id, event.timer)] = None  # type: ignore[attr-defined]
+            self.timers[(recorded.stream_id, event.timer)] = None
         elif kind is EffectRequested:
-            self.tally.effects[event.type] += 1  # type: ignore[attr-defined]
+            self.tally.effects[event.type] += 1
         elif kind is JourneyStarted:
             self.tally.started[(frame.stream.kind, frame.stream.definition)] += 1
 
@@ -260,6 +274,11 @@ class Batch:
         """The first events of repeated keys that are not in this batch and have to be read from the log."""
         places = {(r.stream.id, r.first_version): None for r in self.repeats}
         return [place for place in places if place not in self._first_of]
+
+    def note_outcomes(self, outcomes: Sequence[Outcome], command_id: str) -> None:
+        """Tell what became of the repeats, in the lane's own stream."""
+        traces = tuple(r.command.traceparent for r in self.repeats)
+        self.note(BatchNoted(tuple(outcomes), traces if any(traces) else ()), command_id)
 
     def settle_repeats(self, read: Mapping[tuple[UUID, int], tuple[str, Envelope]]) -> list[Outcome]:
         """The outcome of each repeat: the first one again, or a conflict when the body is another."""
@@ -272,15 +291,38 @@ class Batch:
             self.tally.outcomes[(outcomes[-1].outcome, outcomes[-1].duplicate)] += 1
         return outcomes
 
-    def note(self, event: Event, command_id: str) -> Recorded:
+    def note(
+        self, event: Event, command_id: str, traceparent: str | None = None, tracestate: str | None = None
+    ) -> Recorded:
         """Append an event to the lane's own stream."""
         self.position += 1
         self.lane_version += 1
-        envelope = Envelope(self._lane.text, LANE_SOURCE, command_id, "", self.now_ms, event)
+        envelope = Envelope(
+            self._lane.text, LANE_SOURCE, command_id, "", self.now_ms, event,
+            traceparent=traceparent, tracestate=tracestate,
+        )  # fmt: skip
         stored = self._codec.encode(envelope, self._keys.key_for_writing)
         recorded = Recorded(self.position, self._lane.id, self.lane_version, event.NAME, envelope, stored)
         self.events.append(recorded)
         return recorded
+
+
+def _failed(error: Exception) -> Undecidable:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return Undecidable("decider_failed", f"{type(error).__name__}{place}", str(error))
+
+
+def _check_timer(event: Event) -> None:
+    """What the timers' table and its index hold. Raises ValueError."""
+    if not isinstance(event, TimerArmed | TimerCancelled):
+        return
+    if not event.timer or "\x00" in event.timer or len(event.timer.encode()) > _TIMER_NAME_MAX_BYTES:
+        raise ValueError(f"a timer's name has 1 to {_TIMER_NAME_MAX_BYTES} bytes and no NUL")
+    if isinstance(event, TimerArmed) and not 0 <= event.due_ms < _YEAR_10000_MS:
+        raise ValueError("a timer is due between 1970 and 9999, in milliseconds")
 
 
 def _settle(repeat: Repeat, name: str, first: Envelope) -> Outcome:

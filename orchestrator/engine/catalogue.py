@@ -66,7 +66,8 @@ class Catalogue:
         if newest is None or newest.version < definition.version:
             self._newest[address] = definition
         for event_type in definition.listens:
-            self._listeners.setdefault(event_type, {})[address] = None
+            # Replaced, not changed: a lane may be going through it in another thread.
+            self._listeners[event_type] = {**self._listeners.get(event_type, {}), address: None}
 
     def version(self, kind: str, definition_id: str, version: int) -> Definition | None:
         return self._versions.get((kind, definition_id, version))

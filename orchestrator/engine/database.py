@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 from eventsourcing.postgres import PostgresDatastore
-from psycopg import Cursor, OperationalError, conninfo
+from psycopg import Cursor, conninfo
+from psycopg import Error as PsycopgError
 from psycopg.rows import DictRow
 from typing_extensions import override
 
@@ -92,10 +93,10 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     """Libpq parameters of a URL or key=value string. Raises ConfigurationError without repeating the password."""
     try:
         parameters = conninfo.conninfo_to_dict(dsn)
-    except OperationalError as error:
+    except PsycopgError as error:  # its own message would repeat parts of the address
         raise ConfigurationError(
             "DATABASE_URL is not a PostgreSQL address: write postgresql://user:password@host:port/database"
-        ) from error
+        ) from None
     if not parameters.get("dbname"):
         raise ConfigurationError(
             "DATABASE_URL names no database: write postgresql://user:password@host:port/database"

@@ -33,6 +33,16 @@ class Snapshot(Struct, frozen=True, gc=False, omit_defaults=True):
     timers: dict[str, tuple[int, int]] = {}
 
 
+class Mark(NamedTuple):
+    """A place to come back to within one decision."""
+
+    version: int
+    definition_version: int
+    state: Any
+    timers: Mapping[str, Timer]
+    key_bytes: int
+
+
 class Frame:
     """One stream in memory. Mutable and owned by its lane; after any error it is thrown away, never repaired."""
 
@@ -75,6 +85,15 @@ class Frame:
                 self._drop_fired(fired)
         self._evolve(event)
 
+    def mark(self) -> Mark:
+        """Where the frame stands; good until something else than `evolve_own` touches it."""
+        return Mark(self.version, self.definition_version, self.state, self.timers, len(self.keys.packed))
+
+    def back_to(self, mark: Mark) -> None:
+        """Stand there again: the events evolved since are not to be."""
+        self.version, self.definition_version, self.state, self.timers, key_bytes = mark
+        del self.keys.packed[key_bytes:]  # the filter may keep their bits: it only ever says perhaps
+
     def restore(self, snapshot: Snapshot, version: int, keys: bytes) -> None:
         """Stand where a snapshot stood."""
         self.version = self.saved_version = version
@@ -107,5 +126,5 @@ def timer_id(stream: str, timer: str, armed_at: int) -> str:
 
 def split_timer_id(command_id: str) -> tuple[str, int]:
     """Timer name and arming version of a `timer_id`."""
-    _, timer, armed_at = command_id.rsplit("#", 2)
+    timer, _, armed_at = command_id.partition("#")[2].rpartition("#")  # a stream's text holds no bare '#'
     return timer, int(armed_at)

@@ -207,6 +207,17 @@ def _rfc3339(value: str | None) -> int | None:
     return _instant(round(moment.timestamp() * 1000))
 
 
+def trace_of(record: Record) -> tuple[str | None, str | None]:
+    """The trace context of a record that may be broken: traceparent and tracestate."""
+    try:
+        headers = headers_of(record)
+        if headers.get("content-type", "").lower().startswith("application/cloudevents+json"):
+            headers |= _attributes(_json(record.value or b""))
+    except Malformed:
+        return None, None
+    return _trace(headers)
+
+
 def identity_of(record: Record, *, raw: bool) -> dict[str, str | None]:
     """What can be read of a broken message: source, id, type and subject for its dead letter and outcome."""
     found: dict[str, str | None] = dict.fromkeys(("source", "id", "type", "subject"))

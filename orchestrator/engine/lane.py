@@ -16,7 +16,7 @@ from orchestrator.core.addresses import Stream, lane_of, parse_stream, stream_of
 from orchestrator.core.decider import JourneyKind
 from orchestrator.core.errors import LaneStopped, Undecidable
 from orchestrator.core.events import Event
-from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
+from orchestrator.core.lane_events import DeadLettered, Forwarded
 from orchestrator.core.messages import Command, Outcome
 from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
@@ -280,7 +280,7 @@ class Lane:
         outcomes = await self._settle(batch)
         if outcomes:
             record = intakes[-1].record
-            batch.note(BatchNoted(tuple(outcomes)), f"{record.topic}/{record.partition}/{record.offset}")
+            batch.note_outcomes(outcomes, f"{record.topic}/{record.partition}/{record.offset}")
         for intake in strays:
             self._forward(batch, intake, lost)
         for intake, trouble in lost:
@@ -290,15 +290,20 @@ class Lane:
     def _decide_one(self, batch: Batch, intake: Intake) -> None:
         command = intake.command
         assert command is not None
-        decided = False
+        decided, trouble = False, None
         for stream in intake.streams:
             frame = self._frames[stream.text]
             if command.stream is None and not frame.definition_version:
                 newest = self._catalogue.newest(stream.kind, stream.definition)
                 if newest is None or command.type not in newest.listens:
                     continue
-            batch.decide(frame, command)
+            try:
+                batch.decide(frame, command)
+            except Undecidable as no:  # the customer's other journeys still hear it; a retry meets their duplicates
+                trouble = no
             decided = True
+        if trouble is not None:
+            raise trouble
         if not decided:
             raise Undecidable(
                 "unknown_type", f"no current definition lists the event type {command.type[:100]!r}"
@@ -334,8 +339,8 @@ class Lane:
         dead_id = dead_letter_id(record)
         batch.tally.dead[trouble.reason] += 1
         batch.tally.outcomes[("dead_lettered", False)] += 1
-        trace = intake.command.traceparent if intake.command else None
-        log.warning("dead letter", lane=self.number, id=dead_id, reason=trouble.reason, traceparent=trace)
+        trace = inbound.trace_of(record)
+        log.warning("dead letter", lane=self.number, id=dead_id, reason=trouble.reason, traceparent=trace[0])
         batch.note(
             DeadLettered(
                 dead_id,
@@ -343,14 +348,16 @@ class Lane:
                 record.partition,
                 record.offset,
                 trouble.reason,
-                str(trouble)[:2000],
+                _storable(str(trouble)),
                 identity["source"],
                 identity["id"],
                 identity["type"],
                 identity["subject"],
-                message_of(record, raw=intake.raw),
+                message_of(record, raw=intake.raw)
+                | ({"error": _storable(trouble.secret)} if trouble.secret else {}),
             ),
             dead_id,
+            *trace,
         )
 
     def _new_batch(self, now_ms: int) -> Batch:
@@ -442,6 +449,11 @@ class Lane:
     def _trim(self) -> None:
         while len(self._frames) > self._cache_streams:
             self._frames.popitem(last=False)
+
+
+def _storable(text: str) -> str:
+    """An error's words as the log, the tables and a header can hold them."""
+    return text[:2000].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 
 def record_digest(record: Any) -> str:

@@ -5,6 +5,19 @@ from collections import Counter
 from orchestrator import metrics
 
 
+_SOURCES_MAX = 100
+_sources: set[str] = set()
+
+
+def _known(source: str) -> str:
+    """A producer's name as a label; producers choose their names, so only so many become one."""
+    if source not in _sources:
+        if len(_sources) >= _SOURCES_MAX:
+            return "other"
+        _sources.add(source)
+    return source
+
+
 class Tally:
     """Counts of one batch; dropped with it."""
 
@@ -29,6 +42,6 @@ class Tally:
         for effect, n in self.effects.items():
             metrics.EFFECTS_REQUESTED.labels(effect).inc(n)
         for source, n in self.forwarded.items():
-            metrics.FORWARDED.labels(source).inc(n)
+            metrics.FORWARDED.labels(_known(source)).inc(n)
         for reason, n in self.dead.items():
             metrics.DEAD_LETTERS.labels(reason).inc(n)

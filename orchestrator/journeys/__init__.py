@@ -4,3 +4,5 @@ from orchestrator.core.decider import JourneyKind
 from orchestrator.journeys.lifecycle import LIFECYCLE
 
 KINDS: tuple[JourneyKind, ...] = (LIFECYCLE,)
+
+__all__ = ["KINDS", "LIFECYCLE"]

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct, to_builtins
+from msgspec.json import encode
 
 from orchestrator.core.decider import EffectResult, Facts
 from orchestrator.core.events import (
@@ -21,6 +22,7 @@ from orchestrator.core.events import (
 )
 
 PENDING_MAX: Final = 64
+PARAMS_BYTES_MAX: Final = 65_536  # they stay in the journey's state until the answer
 RETRY_AFTER_MAX_MS: Final = 86_400_000
 TIMER_PREFIX: Final = "effect:"
 TIMED_OUT: Final = "no_answer"
@@ -95,6 +97,9 @@ def request(facts: Facts, effect: EffectRequested, *, pending: int, policy: Effe
     if pending >= PENDING_MAX:
         detail = f"{PENDING_MAX} effects of this journey are unanswered"
         return (EffectFailed(effect=effect.effect, attempt=0, error="too_many_pending", detail=detail),)
+    if len(encode((effect.params, effect.private))) > PARAMS_BYTES_MAX:
+        detail = f"the parameters are larger than {PARAMS_BYTES_MAX} bytes"
+        return (EffectFailed(effect=effect.effect, attempt=0, error="params_too_large", detail=detail),)
     return (effect, _answer_timer(effect.effect, facts, policy))
 
 
@@ -144,7 +149,7 @@ def timer_fired(
             private=effect.private,
         )
         if facts.backfill and not facts.perform_effects:
-            return Settled((_suppressed(again),), effect)
+            return Settled((_suppressed(again), _cancel(effect)), effect)
         return Settled((again, _answer_timer(effect.effect, facts, policy)))
     silence = EffectResult(effect=effect.effect, attempt=effect.attempt, status="unknown", error=TIMED_OUT)
     return answer(pending, silence, facts, policies)

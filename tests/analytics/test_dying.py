@@ -53,7 +53,7 @@ class Second:
     def make(self) -> Callable[..., Any]:
         self.calls = 0
 
-        def die_at_the_Second(*args: Any, **options: Any) -> Any:
+        def die_at_the_second(*args: Any, **options: Any) -> Any:
             self.calls += 1
             if self.calls == 2:
                 raise Died
@@ -111,7 +111,7 @@ async def test_killed_processes_leave_each_row_once(installation: Installation, 
         )  # fmt: skip
         assert process.stdout is not None
         try:
-            for _ in range(chance.randrange(2, 12)):  # it says so whenever it has committed
+            for _ in range(chance.randrange(5, 25)):  # it says so whenever it has committed
                 assert await asyncio.wait_for(process.stdout.readline(), 60)
             await asyncio.sleep(chance.random() * 0.05)
         finally:
@@ -119,7 +119,7 @@ async def test_killed_processes_leave_each_row_once(installation: Installation, 
             await process.communicate()
     assert first.lane.position == 0
     harness = await installation.lane()
-    assert harness.lane.position > 200
+    assert harness.lane.position > 100
     sink = Parquet(harness.lane, tmp_path, wait_s=0.05)
     async with harness.following(sink):
         await live_through(harness, 30)

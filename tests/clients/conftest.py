@@ -17,7 +17,7 @@ from tests.clients import toolchains
 from tests.support.servers import MakeDatabase, delete_topics
 
 ROOT = Path(__file__).resolve().parents[2]
-CLI = (sys.executable, "/tmp/shim.py")
+CLI = (sys.executable, "-c", "from orchestrator.cli import main; main()")
 STOP_WITHIN_S = 30
 CALL_WITHIN_S = 120
 

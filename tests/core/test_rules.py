@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.core.rules import (
     Rule,
     RuleFailed,
     check_rule,
+    counter_of,
     is_rule,
     truthy,
 )
@@ -158,6 +160,21 @@ def test_results_are_bounded() -> None:
     assert Rule({"var": "t"}).value(Data({"t": "x" * RESULT_CHARS_MAX})) == "x" * RESULT_CHARS_MAX
 
 
+def test_too_large_results_are_not_built() -> None:
+    """The size of a result that repeats a large value is asked before the result exists."""
+    rule = Rule({"map": [{"var": "l"}, {"val": [[2], "t"]}]})
+    data = Data({"l": [1] * 14, "t": "x" * 10_000})
+    tracemalloc.start()
+    try:
+        with pytest.raises(RuleFailed) as failed:
+            rule.value(data)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert failed.value.reason == "result_too_large"
+    assert peak_bytes < 50_000
+
+
 def test_rules_are_bounded() -> None:
     """Large and deep rules are refused at compile time."""
     assert reason({"or": [True] * RULE_NODES_MAX}) == "too_large"
@@ -223,6 +240,33 @@ def test_text_is_text() -> None:
     """A rule that is a plain text stands for itself, even if it looks like JSON."""
     assert Rule("x").value(Data({})) == "x"
     assert Rule("[1]").value(Data({})) == "[1]"
+
+
+@given(st.integers(-(2**52), 2**52), st.integers(-(2**52), 2**52))
+def test_counting_by_hand_is_what_the_engine_does(value: int, step: int) -> None:
+    """A rule that adds a whole number to a variable is recognised, and plain addition gives the engine's result."""
+    source = {"+": [{"var": "a.n"}, step]}
+    assert counter_of(source) == (("a", "n"), step)
+    result = Rule(source).value(Data({"a": {"n": value}}))
+    assert (result, type(result)) == (value + step, int)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"+": [{"var": "n"}, 1, 2]},
+        {"+": [{"var": "n"}, True]},
+        {"+": [{"var": "n"}, 1.5]},
+        {"+": [{"var": ["n", 0]}, 1]},
+        {"+": [{"var": ""}, 1]},
+        {"-": [{"var": "n"}, 1]},
+        {"+": [{"var": "n"}, 1], "x": 1},
+        5,
+    ],
+)
+def test_other_sums_are_left_to_the_engine(source: Any) -> None:
+    """Only the plainest form of counting is recognised."""
+    assert counter_of(source) is None
 
 
 def test_templates_render_rules_inside_literals() -> None:

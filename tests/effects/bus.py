@@ -132,6 +132,16 @@ class Bus:
         finally:
             await consumer.stop()
 
+    async def members(self) -> int:
+        """How many runners the group has, as its coordinator sees it."""
+        admin = AIOKafkaAdminClient(**self.kafka)
+        await admin.start()
+        try:
+            (response,) = await admin.describe_consumer_groups([self.group])
+            return len(response.groups[0][5])
+        finally:
+            await admin.close()
+
     async def ends(self) -> dict[int, int]:
         """The end of each effects partition."""
         consumer = AIOKafkaConsumer(**self.kafka)

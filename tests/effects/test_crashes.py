@@ -6,12 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
 
 from consumers.effects import EffectSettings
+from consumers.effects.lane import Lane
 from orchestrator.core.addresses import lane_of
 from orchestrator.embedded import Servers
 from tests.effects.bus import PARTITIONS, WAIT_S, Bus, ce, data, effect, stream_of
@@ -71,6 +73,34 @@ async def test_killed_in_the_middle_of_a_call(bus: Bus, *, at_most_once: bool) -
     assert sum((await bus.committed()).values()) == 2
 
 
+async def test_a_zombie_calls_nothing_that_must_not_repeat(bus: Bus) -> None:
+    """Stopped past its session and woken, a runner finds its commit refused and leaves the call to the new owner."""
+    shop = Shop()
+    async with receiver(shop.answer) as place:
+        first = effect(1, 0, params={"url": place.url()}, timeout_ms=60_000)
+        other = f"{stream_of(1)}-2"
+        once = effect(
+            1, 1, stream=other, params={"url": place.url(), "at_most_once": True}, timeout_ms=60_000
+        )
+        await bus.request(first, once)
+        async with member(bus, bus.settings()) as zombie:
+            await asyncio.wait_for(shop.called.wait(), WAIT_S)
+            zombie.send_signal(signal.SIGSTOP)
+            async with bus.running():
+                async with asyncio.timeout(WAIT_S):
+                    while len(place.calls) < 2:
+                        await asyncio.sleep(0.01)
+                shop.opened.set()
+                await bus.answers(2)
+                zombie.send_signal(signal.SIGCONT)
+                answers = await bus.read(bus.topics.commands, lambda found: len(found) >= 3)
+                async with asyncio.timeout(WAIT_S):
+                    while await bus.members() < 2:
+                        await asyncio.sleep(0.05)
+    assert Counter(data(a)["effect"] for a in answers) == {"0-0": 2, "1-0": 1}
+    assert keys(place.calls) == {f"{stream_of(1)}/0-0": 2, f"{other}/1-0": 1}
+
+
 async def test_killed_between_answer_and_commit(bus: Bus) -> None:
     """An answered but uncommitted effect is called again with the same key; its answers share one id."""
     shop = Shop()
@@ -122,19 +152,38 @@ async def test_killed_again_and_again(bus: Bus) -> None:
     assert len(answers) >= len(idempotent)
 
 
-async def test_a_rebalance_loses_and_doubles_nothing(bus: Bus) -> None:
-    """A second member joins while calls are under way: each is answered, and none is called twice."""
+@pytest.mark.parametrize("redelivered", [True, False])
+async def test_a_rebalance_loses_and_doubles_nothing(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, *, redelivered: bool
+) -> None:
+    """A second member joins while calls are under way: all are answered, and no process repeats a call of its own,
+    whether its record came back to it before or after the call ended.
+    """
     first, second = Gate(), Gate(idempotent=False)
-    await bus.request(*[effect(c, kind="gate") for c in range(12)])
+    await bus.request(*[effect(c, kind="gate", timeout_ms=60_000) for c in range(12)])
     settings = bus.settings(revoke_drain_s=0.2)
-    async with bus.running(settings, **options(first)):
+    lanes: set[Lane] = set()
+    async with bus.running(settings, **options(first)) as runner:
+        begin = runner._begin
+
+        def noting(lane: Lane, *rest: Any) -> None:
+            lanes.add(lane)
+            begin(lane, *rest)
+
+        monkeypatch.setattr(runner, "_begin", noting)
         async with asyncio.timeout(WAIT_S):
             while first.under_way < 12:
                 await asyncio.sleep(0.01)
+        begun, revoked = set(runner._jobs.values()), set(lanes)
         async with bus.running(settings, **options(second)):
             second.opened.set()
-            await asyncio.wait_for(second.called.wait(), WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                while not all(lane.lost for lane in revoked) or (
+                    redelivered and begun >= set(runner._jobs.values())
+                ):
+                    await asyncio.sleep(0)
             first.opened.set()
+            await asyncio.wait_for(second.called.wait(), WAIT_S)
             await bus.answers(12)
             await bus.request(*[effect(c, 1, kind="gate") for c in range(12)])
             answers = await bus.answers(24)

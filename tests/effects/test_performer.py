@@ -26,10 +26,10 @@ class Stage:
         self, gate: Gate, http: aiohttp.ClientSession, *, commits: bool = True, sends: bool = True
     ) -> None:
         self.happened: list[str] = []
+        self.told: list[bytes] = []
         self.lane = Lane(TopicPartition("journeys.effects", 3))
         self._commits = commits
         self._sends = sends
-        gate.opened.set()
         happened = self.happened
 
         class Noting:
@@ -67,6 +67,7 @@ class Stage:
 
     async def _send(self, out: Out, gone: Callable[[], bool]) -> bool:
         self.happened.append("answer")
+        self.told.append(dict(out.headers)["ce_type"])
         return self._sends
 
     async def _produce(self, *_: Any, **__: Any) -> None:
@@ -79,9 +80,15 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+def opened(*, idempotent: bool = True) -> Gate:
+    gate = Gate(idempotent=idempotent)
+    gate.opened.set()
+    return gate
+
+
 async def test_idempotent_calls_finish_after_their_answer(http: aiohttp.ClientSession) -> None:
     """Call, answer, and only then may the offset move."""
-    stage = Stage(Gate(), http)
+    stage = Stage(opened(), http)
     stage.lane.take(7)
     assert await stage.answer()
     assert stage.happened == ["call", "answer"]
@@ -90,7 +97,7 @@ async def test_idempotent_calls_finish_after_their_answer(http: aiohttp.ClientSe
 
 async def test_an_unacknowledged_answer_holds_the_offset(http: aiohttp.ClientSession) -> None:
     """As long as the answer isn't acknowledged, the record will come back."""
-    stage = Stage(Gate(), http, sends=False)
+    stage = Stage(opened(), http, sends=False)
     stage.lane.take(7)
     assert not await stage.answer()
     assert stage.lane.to_commit is None
@@ -101,7 +108,7 @@ async def test_commit_comes_before_a_call_that_must_not_repeat(
     http: aiohttp.ClientSession, *, idempotent: bool, params: dict[str, Any]
 ) -> None:
     """Without an idempotency key, or by the definition's wish, the offset is committed first."""
-    stage = Stage(Gate(idempotent=idempotent), http)
+    stage = Stage(opened(idempotent=idempotent), http)
     stage.lane.take(7)
     assert await stage.answer(params=params)
     assert stage.happened == ["commit 8", "call", "answer"]
@@ -109,7 +116,7 @@ async def test_commit_comes_before_a_call_that_must_not_repeat(
 
 async def test_no_commit_no_call(http: aiohttp.ClientSession) -> None:
     """A commit that isn't acknowledged means that the call isn't made."""
-    gate = Gate(idempotent=False)
+    gate = opened(idempotent=False)
     stage = Stage(gate, http, commits=False)
     stage.lane.take(7)
     assert not await stage.answer()
@@ -119,7 +126,7 @@ async def test_no_commit_no_call(http: aiohttp.ClientSession) -> None:
 
 async def test_a_call_that_must_not_repeat_waits_for_its_turn(http: aiohttp.ClientSession) -> None:
     """Its commit would cover unfinished work before it, so it waits for that."""
-    stage = Stage(Gate(idempotent=False), http)
+    stage = Stage(opened(idempotent=False), http)
     stage.lane.take(6)
     stage.lane.take(7)
     job = asyncio.create_task(stage.answer())
@@ -134,7 +141,7 @@ async def test_a_call_that_must_not_repeat_waits_for_its_turn(http: aiohttp.Clie
 @pytest.mark.parametrize("idempotent", [True, False])
 async def test_a_closed_lane_starts_no_call(http: aiohttp.ClientSession, *, idempotent: bool) -> None:
     """After a revocation nothing new is called for its partition, not even what was waiting for its turn."""
-    gate = Gate(idempotent=idempotent)
+    gate = opened(idempotent=idempotent)
     stage = Stage(gate, http)
     stage.lane.take(6)
     stage.lane.take(7)
@@ -145,3 +152,14 @@ async def test_a_closed_lane_starts_no_call(http: aiohttp.ClientSession, *, idem
     stage.lane.close()
     assert not await job
     assert (stage.happened, gate.calls) == ([], [])
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_a_provider_that_ignores_its_timeout_is_ended(
+    http: aiohttp.ClientSession, *, idempotent: bool
+) -> None:
+    """The request's timeout is kept by the runner too, whatever a provider does."""
+    stage = Stage(Gate(idempotent=idempotent), http)
+    stage.lane.take(7)
+    assert await stage.answer(timeout_ms=30)
+    assert stage.told == [b"effect.failed" if idempotent else b"effect.unknown"]

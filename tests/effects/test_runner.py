@@ -196,6 +196,29 @@ async def test_aborted_requests_are_never_performed(bus: Bus) -> None:
     assert not failures
 
 
+async def test_a_late_commit_never_goes_back(bus: Bus) -> None:
+    """A commit that was overtaken by one for a call that must not repeat doesn't bring its record back."""
+    errors: list[BaseException] = []
+    group = Group(
+        bus.kafka, bus.topics.effects, bus.settings(), EffectMetrics(CollectorRegistry()), errors.append
+    )
+    await group.start()
+    async with asyncio.timeout(60):
+        while not group.lanes:
+            await group.poll()
+    lane = next(iter(group.lanes.values()))
+    for offset in range(3):
+        lane.take(offset)
+    assert await group.commit_at(lane, 3)
+    lane.finish(0)
+    assert await group.commit([lane])
+    assert (await bus.committed())[lane.partition.partition] == 3
+    lane.close()
+    assert not await group.commit_at(lane, 4)
+    await group.close()
+    assert not errors
+
+
 async def bus_send(producer: AIOKafkaProducer, bus: Bus, one: dict[str, Any], partition: int) -> None:
     await producer.send_and_wait(bus.topics.effects, orjson.dumps(one), partition=partition)
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,14 @@ def launch_unready(data_dir: Path, *, how: str = "start", ending: str = "wait") 
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         process_group=0,
     )
+
+
+@contextmanager
+def listening_on(address: str) -> Iterator[None]:
+    """A foreign program on a port."""
+    host, _, port = address.partition(":")
+    with socket.create_server((host, int(port))):
+        yield
 
 
 def running(pids: Iterable[int]) -> list[int]:

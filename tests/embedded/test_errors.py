@@ -1,12 +1,14 @@
 """Each thing that can be wrong is told with its place and its cure."""
 
+import contextlib
 import errno
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from orchestrator import embedded
@@ -16,8 +18,7 @@ from orchestrator.embedded.errors import from_os_error
 from orchestrator.embedded.layout import Memory, open_layout, read_memory, write_memory
 from orchestrator.embedded.logs import LogMark
 from orchestrator.embedded.ports import choose_port, is_free
-from tests.embedded.callers import REPOSITORY, processes_of
-from tests.embedded.test_restarts import listening_on
+from tests.embedded.callers import REPOSITORY, listening_on, processes_of
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,47 @@ def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
     assert "make room" in told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
+def test_a_start_on_a_full_disk_says_so_and_works_once_there_is_room(data_dir: Path) -> None:
+    """On a full disk neither a restart nor a first start hangs or hides why; with room again, all data is there."""
+    with small_filesystem(data_dir.parent / "small") as small:
+        filling = small / "filling"
+        with embedded.start(small / "data") as servers:
+            with psycopg.connect(servers.dsn) as connection:
+                connection.execute("CREATE TABLE kept AS SELECT repeat('x', 1000) FROM generate_series(1, 9)")
+            servers.postgres.kill()
+            fill(filling)
+            with pytest.raises(EmbeddedError, match=r"disk is full .* make room"):
+                servers.postgres.start()
+            with pytest.raises(EmbeddedError, match=r"disk is full .* make room"):
+                embedded.start(small / "other")
+            filling.unlink()
+            servers.postgres.start()
+            with psycopg.connect(servers.dsn) as connection:
+                assert connection.execute("SELECT count(*) FROM kept").fetchone() == (9,)
+
+
+@contextlib.contextmanager
+def small_filesystem(place: Path) -> Iterator[Path]:
+    """A filesystem of 120 MB in memory."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=120m,mode=0711", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"this container may not mount: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until nothing more fits."""
+    with file.open("wb", buffering=0) as out, contextlib.suppress(OSError):
+        while True:
+            out.write(bytes(4096))
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_a_forbidden_folder_is_told_apart(tmp_path: Path, number: int) -> None:
     """A write that the system forbids names the place and what right is missing."""
@@ -106,19 +148,6 @@ def test_what_a_failed_server_said_is_quoted(tmp_path: Path) -> None:
     assert "earlier" not in words
     assert str(log) in words
     assert "disk is full" in words
-
-
-def test_a_port_taken_during_a_stop_is_named(data_dir: Path) -> None:
-    """A server that must come back on its own port says which port is taken, and comes back once it is free."""
-    with embedded.start(data_dir) as servers:
-        servers.postgres.stop()
-        memory = json.loads((servers.data_dir / "embedded.json").read_text())
-        port = memory["ports"]["postgres"]
-        taken = pytest.raises(EmbeddedError, match=f"127.0.0.1:{port} is taken")
-        with listening_on(f"127.0.0.1:{port}"), taken:
-            servers.postgres.start()
-        servers.postgres.start()
-        assert servers.postgres.pid
 
 
 def test_ports_are_chosen_free_and_apart() -> None:

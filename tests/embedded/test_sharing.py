@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -7,6 +8,16 @@ import pytest
 
 from orchestrator import embedded
 from tests.embedded.callers import await_that, launch, launch_unready, running
+from tests.support.servers import make_folder, remove_folder
+
+
+@pytest.fixture(scope="module")
+def joined() -> Iterator[embedded.Servers]:
+    """A pair that tests may join and leave."""
+    folder = make_folder()
+    with embedded.shared(folder / "data") as servers:
+        yield servers
+    remove_folder(folder)
 
 
 def test_the_last_one_out_stops_the_servers(data_dir: Path) -> None:
@@ -43,32 +54,35 @@ def test_starters_at_the_same_time_get_the_same_pair(data_dir: Path) -> None:
         process.communicate(timeout=60)
 
 
-def test_a_folder_in_use_is_refused(data_dir: Path) -> None:
+def test_a_folder_in_use_is_refused(joined: embedded.Servers) -> None:
     """Who wants the servers for himself is told who has them, and that one is left alone."""
-    with embedded.start(data_dir) as servers:
-        with pytest.raises(embedded.EmbeddedError, match=f"in use by process {os.getpid()}"):
-            embedded.start(data_dir)
-        with pytest.raises(embedded.EmbeddedError, match="in use by process"):
-            embedded.shared(data_dir)
-        psycopg.connect(servers.dsn).close()
+    with pytest.raises(embedded.EmbeddedError, match=f"in use by process {os.getpid()}"):
+        embedded.start(joined.data_dir)
+    psycopg.connect(joined.dsn).close()
 
 
-def test_a_newcomer_finds_a_crashed_server_running_again(data_dir: Path) -> None:
+def test_secure_listeners_cannot_be_had_later(joined: embedded.Servers) -> None:
+    """Who asks for encrypted listeners of a Kafka that runs without them is told so, not served in plain text."""
+    with pytest.raises(embedded.EmbeddedError, match="runs without secure listeners"):
+        embedded.shared(joined.data_dir, kafka_security=embedded.KafkaSecurity())
+
+
+def test_a_newcomer_finds_a_crashed_server_running_again(joined: embedded.Servers) -> None:
     """A server that died by itself is started again for whoever joins next."""
-    with embedded.shared(data_dir) as first:
-        crashed = first.postgres.pid
-        assert crashed is not None
-        os.kill(crashed, signal.SIGKILL)
-        await_that(lambda: first.postgres.pid is None, "the crash is noticed")
-        with embedded.shared(data_dir) as second:
-            psycopg.connect(second.dsn).close()
-            assert second.postgres.pid not in {None, crashed}
+    crashed = joined.postgres.pid
+    assert crashed is not None
+    os.kill(crashed, signal.SIGKILL)
+    await_that(lambda: joined.postgres.pid is None, "the crash is noticed")
+    with embedded.shared(joined.data_dir) as newcomer:
+        psycopg.connect(newcomer.dsn).close()
+        assert newcomer.postgres.pid not in {None, crashed}
 
 
-def test_a_stopped_handle_says_so(data_dir: Path) -> None:
-    """Using servers after stopping them fails with what to do, and stopping twice is harmless."""
-    servers = embedded.start(data_dir)
+def test_a_stopped_handle_says_so(joined: embedded.Servers) -> None:
+    """Using servers after leaving them fails with what to do, leaving twice is harmless, and others keep theirs."""
+    servers = embedded.shared(joined.data_dir)
     servers.stop()
     servers.stop()
     with pytest.raises(embedded.EmbeddedError, match="start them again"):
         servers.kafka.restart()
+    assert joined.kafka.pid

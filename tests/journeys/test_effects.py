@@ -40,7 +40,7 @@ def test_an_action_is_rendered_once_and_complete() -> None:
     story, effect = asked()
     assert story.of(EffectRequested) == [
         EffectRequested(
-            effect="e2-0" if effect == "e2-0" else "e1-0",
+            effect="e1-0",
             action="call",
             type="webhook",
             params={
@@ -59,7 +59,8 @@ def test_success_ends_it_and_sends_the_event() -> None:
     """A confirmed effect is settled, its timer cancelled, and `on_success` is handled in the same decision."""
     story, effect = asked()
     done = story.when(EffectResult(effect, 1, "succeeded", {"ref": "r-1"}), now_ms=NOW_MS + 5)
-    first, second, moved = done.new
+    first, second, _ = done.new
+    (moved,) = done.of(Moved)
     assert first == EffectSucceeded(effect=effect, attempt=1, result={"ref": "r-1"})
     assert second == TimerCancelled(timer=f"effect:{effect}")
     assert (moved.from_state, moved.to_state, moved.trigger) == ("WAITING", "DONE", "CALL_DONE")
@@ -166,9 +167,6 @@ def test_a_providers_wish_to_wait_is_respected() -> None:
 
 def test_delays_grow_and_their_jitter_is_repeatable() -> None:
     """Backoff doubles up to its limit; the jitter differs between effects and is the same in every replay."""
-    story, _ = asked()
-    facts_of = SPEC.given().when(HandleEvent("ASK", {}))
-    assert facts_of.state == story.state or facts_of.state is not None
     policy = EffectPolicy(initial_ms=1_000, factor=2, max_ms=3_000, jitter=0.5)
     facts: Any = _Facts()
     delays = [retry_delay_ms(policy, facts, "e1-0", attempt) for attempt in range(1, 200)]
@@ -191,6 +189,17 @@ def test_backfill_records_without_asking() -> None:
     assert len(story.state.pending) == 2
 
 
+def test_a_retry_due_in_a_backfill_is_suppressed() -> None:
+    """History replayed over an unanswered effect doesn't ask again: the effect ends, its timer is gone."""
+    story, effect = asked()
+    waiting = story.when(failed(effect, retryable=True))
+    ended = waiting.when(TimerFired(f"effect:{effect}", NOW_MS + 1_000), now_ms=NOW_MS + 1_000, backfill=True)
+    (request,) = ended.of(EffectRequested)
+    assert (request.suppressed, request.attempt) == (True, 2)
+    assert ended.of(TimerCancelled) == [TimerCancelled(timer=f"effect:{effect}")]
+    assert not ended.state.pending
+
+
 def test_unanswered_effects_are_limited() -> None:
     """A journey whose effects stay unanswered stops asking at the limit, and says so."""
     story = SPEC.given()
@@ -201,6 +210,28 @@ def test_unanswered_effects_are_limited() -> None:
     assert [event.error for event in full.of(EffectFailed)] == ["too_many_pending"] * 2
     assert not full.of(EffectRequested)
     assert len(full.state.pending) == PENDING_MAX
+
+
+def test_parameters_are_bounded() -> None:
+    """Parameters that would blow up the journey's state are refused, and the journey moves without them."""
+    spec = spec_of("""
+kind: lifecycle
+id: large
+events: [E]
+initial: S
+states:
+  S: {on: {E: {target: T, actions: [call]}}}
+  T: {}
+actions:
+  call:
+    type: log
+    message: [{var: event.payload.t}, {var: event.payload.t}, {var: event.payload.t}, {var: event.payload.t}, {var: event.payload.t}]
+""")
+    small = spec.given().when(HandleEvent("E", {"t": "x" * 10_000}))
+    assert len(small.of(EffectRequested)) == 1
+    large = spec.given().when(HandleEvent("E", {"t": "x" * 15_000}))
+    assert [(event.error, event.attempt) for event in large.of(EffectFailed)] == [("params_too_large", 0)]
+    assert large.label == "T"
 
 
 def test_ids_never_repeat() -> None:
@@ -265,6 +296,24 @@ actions:
 """)
     story = spec.given().when(HandleEvent("E", {"x": 1}))
     assert len(story.of(EffectFailed)) == 9
+
+
+def test_events_a_journey_sends_itself_pass_its_triggers() -> None:
+    """The guard is for what comes from outside: the result of an effect is handled even where it isn't listed."""
+    spec = spec_of("""
+kind: lifecycle
+id: guarded
+events: [E]
+initial: S
+states:
+  S: {triggers: {events: [E]}, on: {E: {actions: [call]}, DONE: T}}
+  T: {}
+actions:
+  call: {type: log, message: hello, on_success: {event: DONE}}
+""")
+    story = spec.given().when(HandleEvent("E", {}))
+    (request,) = story.of(EffectRequested)
+    assert story.when(EffectResult(request.effect, 1, "succeeded")).label == "T"
 
 
 def test_a_failing_reaction_does_not_undo_the_result() -> None:

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.core.events import EffectRequested, JourneyStarted, TimerArmed
 from orchestrator.journeys.effects import TIMER_PREFIX
 from orchestrator.journeys.lifecycle.commands import HandleEvent
+from orchestrator.journeys.lifecycle.decide import CLOCK_SKEW_MS
 from orchestrator.journeys.lifecycle.events import EventNoted, Moved
 from tests.support.spec import NOW_MS, Story, example
 
@@ -118,6 +119,12 @@ def test_an_event_may_bring_its_own_time() -> None:
     """The `timestamp` of an addressed event counts more than the envelope's time."""
     command = SPEC.kind.parse("event", {"type": "USER_CREATED", "timestamp": NOW_MS + 77})
     assert in_state("ONBOARDING", 0).when(command).state.last_event_ms == NOW_MS + 77
+
+
+def test_a_clock_far_ahead_is_held_back() -> None:
+    """An event from the far future counts as now plus a minute, so the customer can still fall silent."""
+    command = SPEC.kind.parse("event", {"type": "USER_CREATED", "timestamp": NOW_MS * 2})
+    assert in_state("ONBOARDING", 0).when(command).state.last_event_ms == NOW_MS + CLOCK_SKEW_MS
 
 
 def test_unlisted_types_are_rejected() -> None:

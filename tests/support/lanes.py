@@ -63,7 +63,6 @@ class LaneHarness:
         self.now_ms = START_MS
         self._lanes = lanes
         self._offset = -1
-        self._ids = itertools.count()
 
     @property
     def store(self) -> LaneStore:
@@ -118,7 +117,7 @@ class LaneHarness:
         owner = self.owner_of(request.customer)
         made = (
             ("ce_specversion", b"1.0"),
-            ("ce_id", (request.id or f"id-{next(self._ids)}").encode()),
+            ("ce_id", (request.id or f"id-{self._offset}").encode()),
             ("ce_source", b"tests"),
             ("ce_type", request.type.encode()),
             ("ce_subject", f"{owner}/{request.definition}".encode()),

@@ -2,9 +2,8 @@
 
 import random
 import threading
-import time
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 import psycopg
@@ -19,6 +18,7 @@ DEFINITION = {"events": [RAW_TYPE]}
 _REPEATED, _FAR, _CONFLICTING, _STRAY = 0.2, 0.5, 0.005, 0.005
 _RECENT = 50
 _IN_FLIGHT = 5_000
+_SLICE = 10
 _FLUSH_S = 240.0
 
 
@@ -66,17 +66,30 @@ class Ledger:
             }
         )
 
-    def publish(self, count: int, *, per_second: float, stop: threading.Event | None = None) -> None:
-        """Send `count` messages at a rate, and wait for the broker to have them all. Raises when it never took one."""
-        started_s = time.monotonic()
-        for i in range(count):
-            if stop is not None and stop.is_set():
-                break
-            self._send_next()
-            ahead_s = started_s + i / per_second - time.monotonic()
-            self._producer.poll(max(0.0, ahead_s) if ahead_s > 0.005 else 0)
-            while len(self._producer) > _IN_FLIGHT:
-                self._producer.poll(0.05)
+    def publish(self, count: int) -> None:
+        """Send `count` messages and wait for the broker to have them all. Raises when it never took one."""
+        goal = self.published + count
+        while self.published < goal:
+            self.send()
+        self.flush()
+
+    def publish_for(self, owner: str, count: int) -> None:
+        """The same for one owner: plain additions."""
+        for _ in range(count):
+            entry = Entry(SOURCE, f"add-{len(self.entries)}", owner, "add", 1)
+            self.entries.append(entry)
+            self._send(entry)
+        self.flush()
+
+    def send(self) -> None:
+        """One more message, soon; waits while many are unacknowledged."""
+        self._send_next()
+        self._producer.poll(0)
+        while len(self._producer) > _IN_FLIGHT:
+            self._producer.poll(0.05)
+
+    def flush(self) -> None:
+        """Until the broker has everything. Raises AssertionError when it refused or never took something."""
         left = self._producer.flush(_FLUSH_S)
         assert left == 0, f"{left} messages were never acknowledged"
         assert not self._failures, f"the broker refused {len(self._failures)} messages: {self._failures[0]}"
@@ -137,30 +150,35 @@ class Ledger:
             self._failures.append(error)
 
 
-class Publishing:
-    """A ledger's publishing in a thread, for faults to hit it. Leaving the block ends it; `join` waits for all of it."""
+class Traffic:
+    """A ledger's publishing in a thread at a steady rate, for faults to hit it; leaving the block ends it."""
 
-    def __init__(self, ledger: Ledger, count: int, *, per_second: float) -> None:
+    def __init__(self, ledger: Ledger, *, per_second: float) -> None:
+        self._ledger = ledger
+        self._pause_s = _SLICE / per_second
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self._ledger = ledger
-        self._arguments = {"count": count, "per_second": per_second, "stop": self._stop}
         self._thread = threading.Thread(target=self._run, name="ledger")
 
     def _run(self) -> None:
         try:
-            self._ledger.publish(**self._arguments)  # type: ignore[arg-type]
-        except BaseException as error:  # noqa: BLE001  raised again by join
+            while not self._stop.wait(self._pause_s):
+                for _ in range(_SLICE):
+                    self._ledger.send()
+        except BaseException as error:  # noqa: BLE001  raised again by `finish`
             self._error = error
 
-    def __enter__(self) -> "Publishing":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def join(self) -> None:
+    def finish(self, at_least: int) -> None:
+        """End the steady flow, top up to `at_least` messages in one go, and see all acknowledged."""
+        self._stop.set()
         self._thread.join()
         if self._error is not None:
             raise self._error
+        self._ledger.publish(max(0, at_least - self._ledger.published))
 
     def __exit__(self, *_error: object) -> None:
         self._stop.set()

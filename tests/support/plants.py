@@ -17,7 +17,7 @@ def greater_than() -> None:
     store._STATEMENTS["move"] = (
         "WITH move AS (SELECT %s::bigint AS goal, %s::text AS detail, %s::text AS name, %s::bigint AS was)"
         " UPDATE {lane}.positions p SET at = move.goal, detail = COALESCE(move.detail, p.detail) FROM move"
-        " WHERE p.name = move.name AND (p.at < move.goal OR (p.name = 'suspect' AND p.at = move.was))"
+        " WHERE p.name = move.name AND p.at < move.goal"
     )
 
 

@@ -1,5 +1,6 @@
-"""A journey kind for engine tests: a counter with a timer, and commands that misbehave on request."""
+"""A journey kind for engine tests: a counter with timers, and commands that misbehave on request."""
 
+import math
 import os
 import signal
 import threading
@@ -10,15 +11,36 @@ import msgspec
 
 from orchestrator.core.decider import EffectResult, Facts, Problem, TimerFired
 from orchestrator.core.errors import Malformed, Rejected
-from orchestrator.core.events import EffectRequested, EffectSucceeded, Event, JourneyStarted, TimerArmed, TimerCancelled
+from orchestrator.core.events import (
+    CommandIgnored,
+    CommandRejected,
+    EffectRequested,
+    EffectSucceeded,
+    Event,
+    JourneyStarted,
+    TimerArmed,
+    TimerCancelled,
+)
 
 
-class Added(Event):
+class Added(Event, frozen=True):
     """The counter grew."""
 
     NAME: ClassVar[str] = "toy.added.v1"
     n: int
     private: dict[str, Any] = {}
+
+
+class Unfoldable(Event, frozen=True):
+    """No state can follow from it."""
+
+    NAME: ClassVar[str] = "toy.unfoldable.v1"
+
+
+class Unregistered(Event, frozen=True):
+    """Missing from the kind's events."""
+
+    NAME: ClassVar[str] = "toy.unregistered.v1"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -31,7 +53,7 @@ class Toy:
     """`add {n}`, `arm {timer, delay_ms}`, `disarm {timer}`, `ask {}`, `misbehave {how}`."""
 
     name = "toy"
-    events = (Added,)
+    events = (Added, Unfoldable)
     fold_version = 1
     schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
 
@@ -39,7 +61,8 @@ class Toy:
         return ()
 
     def compile(self, document: Mapping[str, Any]) -> Any:
-        return None
+        """What journeys of this definition do with raw events: a word for `misbehave`, or None."""
+        return document.get("misbehave")
 
     def listens(self, document: Mapping[str, Any]) -> frozenset[str]:
         return frozenset(document.get("events", ()))
@@ -47,8 +70,10 @@ class Toy:
     def parse(self, type: str, data: Mapping[str, Any]) -> Any:
         if type not in ("add", "arm", "disarm", "ask", "misbehave"):
             raise Malformed(f"unknown command type {type!r}", reason="unknown_type")
-        if type == "add" and not isinstance(data.get("n"), int):
+        if type == "add" and (not isinstance(data.get("n"), int) or isinstance(data["n"], bool)):
             raise Malformed("add needs a whole number n")
+        if data.get("how") == "parse":
+            raise KeyError("a bug in a parser")
         return (type, dict(data))
 
     def parse_raw(self, type: str, data: Mapping[str, Any]) -> Any:
@@ -56,9 +81,13 @@ class Toy:
 
     def decide(self, state: State | None, command: Any, facts: Facts) -> Sequence[Event]:
         if isinstance(command, TimerFired):
+            if command.timer == "explode":
+                raise ZeroDivisionError("a bug in a decider of timers")
             return [Added(1000)]
         if isinstance(command, EffectResult):
             return [EffectSucceeded(command.effect, command.attempt, command.result)]
+        if facts.definition.compiled:
+            return misbehave(facts.definition.compiled)
         begun = [] if state is not None else [JourneyStarted(facts.definition.version, facts.now_ms)]
         match command:
             case "add", {"n": n, **rest}:
@@ -72,10 +101,14 @@ class Toy:
             case "ask", {}:
                 return [*begun, EffectRequested(f"e{facts.version + 1}", "ask", "log", {})]
             case "misbehave", {"how": how}:
-                misbehave(how)
+                return misbehave(how)
         return []
 
-    def evolve(self, state: State | None, event: Event) -> State:
+    def evolve(self, state: State | None, event: Event) -> State | None:
+        if isinstance(event, Unfoldable):
+            raise ZeroDivisionError("a bug in evolve")
+        if isinstance(event, CommandRejected | CommandIgnored):
+            return state
         state = state or State()
         match event:
             case Added(n=n, private=private):
@@ -106,14 +139,33 @@ def _without(state: State, timer: str) -> tuple[tuple[str, int], ...]:
     return tuple(t for t in state.timers if t[0] != timer)
 
 
-def misbehave(how: str) -> None:
+def misbehave(how: str) -> Sequence[Event]:
     """What no decider should do."""
-    if how == "raise":
-        raise ZeroDivisionError("a bug in a decider")
-    if how == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if how == "hang":
-        threading.Event().wait()
+    match how:
+        case "raise":
+            raise ZeroDivisionError("a bug in a decider")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            threading.Event().wait()
+        case "unstorable":
+            return [Added(math.nan)]  # type: ignore[arg-type]
+        case "unregistered":
+            return [Unregistered()]
+        case "evolve":
+            return [Added(1), TimerArmed("lost", 1), Unfoldable()]
+        case "deep":
+            return [JourneyStarted(1, 0, _deep(2_000))]
+        case "bloat":
+            return [JourneyStarted(1, 0, {"text": "x" * (4 << 20)})]
+    return []
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
 
 
 TOY = Toy()

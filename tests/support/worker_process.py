@@ -1,6 +1,6 @@
 """A worker as its own process, to be killed, frozen and woken: `python -m tests.support.worker_process`.
 
-The process runs `Worker` with the journey kinds of tests beside the product's, and settings from the environment.
+The process runs `Worker` with the tests' own journey kind and settings from the environment.
 `JOURNEY_TEST_PLANT` names a bug of `tests.support.plants` to break it with, so that tests can be seen to fail.
 """
 
@@ -173,37 +173,26 @@ def _clean(environment: os._Environ[str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(ours) or k == "ORCHESTRATOR_CACHE_DIR"}
 
 
-def _shim() -> None:  # TEMPORARY
-    from orchestrator import definitions, journeys
-    from orchestrator.core.decider import Definition
-
-    def build(kind: Any, id: Any, version: Any, document: Any, kinds: Any) -> Any:
-        k = kinds[kind]
-        return Definition(kind, id, version, document, k.compile(document), k.listens(document))
-
-    if not hasattr(definitions, "build"):
-        definitions.build = build  # type: ignore[attr-defined]
-    if not hasattr(journeys, "KINDS"):
-        journeys.KINDS = ()  # type: ignore[attr-defined]
-
-
 def main() -> int:
     """The worker's exit code."""
-    _shim()
     from orchestrator import logs, settings
     from orchestrator.app import Worker
     from tests.support import plants
     from tests.support.toy import TOY
 
     plants.plant(os.environ.get(PLANT, ""))
+    code = 0
     try:
         found = settings.load()
         logs.configure(found.log_level, "json")
         asyncio.run(Worker(found, kinds=(TOY,)).run())
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_CONFIGURATION
-    return 0
+    except* ConfigurationError as problems:
+        error: BaseException = problems
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        sys.stderr.write(f"error: {error}\n")
+        code = EXIT_CONFIGURATION
+    return code
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def publish(command: argparse.Namespace) -> None:
 def wait_for_outcome(consumer: Consumer, command: argparse.Namespace, until: float) -> dict[str, Any] | None:
     """The outcome of (source, id) or None when it doesn't come in time."""
     while (left := until - time.monotonic()) > 0:
-        message = consumer.poll(min(1e9, 1e9))
+        message = consumer.poll(min(left, 1.0))
         if message is None:
             continue
         if (error := message.error()) is not None:

@@ -1,11 +1,12 @@
 """How a definition behaves as a whole: circles, dead ends, conditions no journey can ever meet."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from orchestrator.core.decider import Problem
 from orchestrator.core.rules import Rule
-from orchestrator.journeys.lifecycle.model import Compiled, Leaf
+from orchestrator.journeys.lifecycle.model import Compiled
 from orchestrator.journeys.lifecycle.reach import Values, known_values, reach, truths
 
 
@@ -16,11 +17,11 @@ def check_flow(compiled: Compiled) -> Iterator[Problem]:
         yield circle
         return
     reached = reach(compiled)
-    for name, leaf in compiled.leaves.items():
+    for name in compiled.leaves:
         if name not in reached:
             message = f"no event leads to {name}; only a journey started there can be in it"
             yield Problem(_pointer(name), message, "add a transition to it, or remove it", "warning")
-        yield from _repeats(compiled, leaf)
+    yield from _repeats(compiled)
     yield from _blocked(compiled)
     yield from _never(compiled, reached)
 
@@ -43,8 +44,10 @@ def _circle(compiled: Compiled) -> Problem | None:
     return None
 
 
-def _repeats(compiled: Compiled, leaf: Leaf) -> Iterator[Problem]:
-    for name, policy in compiled.policies.items():
+def _repeats(compiled: Compiled) -> Iterator[Problem]:
+    """Actions that on their end send the very event which runs them again."""
+    told: set[tuple[str, str]] = set()
+    for leaf, (name, policy) in product(compiled.leaves.values(), compiled.policies.items()):
         for event_type in {policy.on_success, policy.on_failure} - {""}:
             for branch in leaf.on.get(event_type, ()):
                 change = branch.change
@@ -53,20 +56,20 @@ def _repeats(compiled: Compiled, leaf: Leaf) -> Iterator[Problem]:
                     *(change.entered if change else ()),
                     *(change.left if change else ()),
                 ]
-                if branch.when is None and any(action.name == name for action in again):
+                if branch.when is None and (branch.id, name) not in told and name in {a.name for a in again}:
+                    told.add((branch.id, name))
                     message = (
                         f"{name} sends {event_type}, which runs {name} again in {leaf.name}, without end"
                     )
-                    yield Problem(
-                        branch.id, message, "add a condition that ends it, such as a counter", "warning"
-                    )
+                    cure = "add a condition that ends it, such as a counter"
+                    yield Problem(branch.id, message, cure, "warning")
 
 
 def _blocked(compiled: Compiled) -> Iterator[Problem]:
     free: set[str] = set()
     blocked: dict[str, tuple[str, str]] = {}
     for leaf in compiled.leaves.values():
-        for event_type, branches in leaf.on.items():
+        for event_type, branches in leaf.on.items() if not leaf.terminal else ():
             stopped = (
                 leaf.guard is not None
                 and event_type in compiled.events
@@ -95,6 +98,8 @@ def _never(compiled: Compiled, reached: dict[str, Values]) -> Iterator[Problem]:
 
     for name, reach_in in reached.items():
         leaf = compiled.leaves[name]
+        if leaf.terminal:
+            continue
         if leaf.guard is not None and leaf.guard.when is not None:
             ask(f"{leaf.guard.pointer}/when", leaf.guard.when, name, reach_in)
         for event_type, branches in leaf.on.items():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from orchestrator.core.rules import Rule
+from orchestrator.core.rules import Rule, counter_of
 from orchestrator.core.templates import Template
 from orchestrator.journeys.durations import duration_ms
 from orchestrator.journeys.effects import EffectPolicy
@@ -205,6 +205,7 @@ class _Compiler:
         constant: dict[str, Any] = {}
         constant_private: dict[str, Any] = {}
         computed: list[tuple[str, Template, bool]] = []
+        counters: list[tuple[str, tuple[str, ...], int]] = []
         for path, value in source.items():
             template = Template(value)
             personal = any(overlaps(path, own) for own in self.personal)
@@ -212,7 +213,12 @@ class _Compiler:
                 (constant_private if personal else constant)[path] = template.value
             else:
                 computed.append((path, template, personal))
-        return Assignments(constant, constant_private, tuple(computed))
+                counter = None if personal else counter_of(value)
+                counters += [] if counter is None else [(path, *counter)]
+        counts_only = len(counters) == len(computed)
+        return Assignments(
+            constant, constant_private, tuple(computed), tuple(counters) if counts_only else ()
+        )
 
     def _reads_personal(self, template: Template) -> bool:
         if not self.personal or template.constant:

@@ -17,6 +17,7 @@ from orchestrator.journeys.lifecycle.state import LifecycleState, deadline_ms
 from orchestrator.journeys.lifecycle.turn import INTERNAL_EVENTS_MAX, Turn
 
 AFTER: Final = "after"
+CLOCK_SKEW_MS: Final = 60_000
 
 
 def decide(state: LifecycleState | None, command: Any, facts: Facts) -> Sequence[Event]:
@@ -45,7 +46,11 @@ def _handle(state: LifecycleState | None, command: HandleEvent, facts: Facts) ->
         raise Rejected(
             "lifecycle.event_not_listed", type=command.type, definition_version=facts.definition.version
         )
-    occurred_ms = facts.occurred_ms if command.timestamp_ms is None else command.timestamp_ms
+    occurred_ms = facts.occurred_ms
+    if (
+        command.timestamp_ms is not None
+    ):  # a clock far ahead would keep the journey from ever looking inactive
+        occurred_ms = min(command.timestamp_ms, max(facts.now_ms, occurred_ms) + CLOCK_SKEW_MS)
     turn = Turn(state, facts, occurred_ms)
     if turn.state is None:
         turn.begin(compiled.initial, compiled.context, compiled.private)
@@ -206,7 +211,7 @@ def _start(state: LifecycleState | None, command: Start, facts: Facts) -> Sequen
     compiled: Compiled = facts.definition.compiled
     name = command.state or compiled.initial
     if name not in compiled.leaves:
-        raise Rejected("lifecycle.unknown_state", state=name, states=sorted(compiled.leaves))
+        raise Rejected("lifecycle.unknown_state", state=name[:200], states=sorted(compiled.leaves))
     public, private = changes(compiled, command.context)
     turn = Turn(None, facts, facts.occurred_ms)
     turn.begin(name, compiled.context, compiled.private, public, private)

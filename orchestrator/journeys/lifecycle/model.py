@@ -29,6 +29,9 @@ class Assignments(Struct, frozen=True):
     constant: dict[str, Any] = {}
     constant_private: dict[str, Any] = {}
     computed: tuple[tuple[str, Template, bool], ...] = ()  # path, value, whether it is personal
+    counters: tuple[
+        tuple[str, tuple[str, ...], int], ...
+    ] = ()  # all of `computed`, if each adds a whole number
 
 
 class Change(Struct, frozen=True):

@@ -1,0 +1,62 @@
+"""Whether a lane may be rebuilt: nobody may be deciding in it meanwhile."""
+
+import asyncio
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
+
+from orchestrator.core.errors import ConfigurationError, OrchestratorError
+from orchestrator.settings import Settings
+
+_ANSWER_WITHIN_S = 20.0
+_ASK_AGAIN_S = 0.25
+
+
+class Owned(OrchestratorError):
+    """Workers are at the lane; the message says how to hold it."""
+
+
+async def members(settings: Settings) -> int:
+    """How many workers there are. Raises KafkaError, TimeoutError and ConfigurationError."""
+    admin = AIOKafkaAdminClient(**settings.kafka())
+    async with asyncio.timeout(_ANSWER_WITHIN_S):
+        await admin.start()
+        try:
+            answers = await _described(admin, settings.consumer_group)
+        finally:
+            await admin.close()
+    error_code, _name, _state, _type, _protocol, joined, *_rest = answers[0].groups[0]
+    if error_code:
+        raise for_code(error_code)(f"group {settings.consumer_group}")
+    return len(joined)
+
+
+async def _described(admin: AIOKafkaAdminClient, group: str) -> Any:
+    while True:
+        try:
+            return await admin.describe_consumer_groups([group])
+        except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):  # a young or moving broker
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+
+async def check_unowned(settings: Settings, paused: dict[int, bool]) -> None:
+    """Every lane is paused, or no worker is there. Raises Owned, naming the lanes and the cure."""
+    deciding = [lane for lane, is_paused in paused.items() if not is_paused]
+    if not deciding:
+        return
+    lanes = ", ".join(map(str, deciding))
+    cure = f"pause them first (`orchestrator lanes pause {deciding[0]}`), or stop every worker"
+    try:
+        workers = await members(settings)
+    except (KafkaError, TimeoutError, ConfigurationError) as error:
+        raise Owned(
+            f"can't tell whether workers are at lanes {lanes}, since Kafka didn't say ({error}): {cure}"
+        ) from error
+    if workers:
+        raise Owned(f"{workers} workers may be deciding in lanes {lanes}: {cure}")

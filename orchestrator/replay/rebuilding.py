@@ -1,0 +1,139 @@
+"""The read models written anew from the log, in one transaction that holds the lane's positions."""
+
+from collections.abc import Mapping
+from typing import Any, LiteralString
+
+from psycopg import Cursor, sql
+from typing_extensions import override
+
+from orchestrator.core.addresses import Stream
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.lane_events import DeadLettered
+from orchestrator.engine.codec import Codec
+from orchestrator.engine.envelope import Envelope
+from orchestrator.engine.frame import Frame, Snapshot
+from orchestrator.engine.positions import LOG, OUT
+from orchestrator.replay.folding import Folded, Visitor
+from orchestrator.replay.letters import letter_row, settlement
+from orchestrator.replay.reading import LaneSnapshot
+from orchestrator.replay.report import Findings
+
+_ROWS_AT_ONCE = 500
+_EMPTIED: tuple[LiteralString, ...] = ("journeys", "stream_keys", "timers", "dead_letters")
+_FOLLOWERS = ("journeys", "dead_letters")
+_INSERTS: Mapping[str, LiteralString] = {
+    "journeys": "INSERT INTO {lane}.journeys (stream_id, stream, kind, definition, definition_version, label, version,"
+    " updated_ms, fold_version, snapshot) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[],"
+    " %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::bytea[])",
+    "stream_keys": "INSERT INTO {lane}.stream_keys (stream_id, first_version, packed)"
+    " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[])",
+    "timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream)"
+    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])",
+    "dead_letters": "INSERT INTO {lane}.dead_letters (id, version, topic, reason, error, source, command_id, command_type,"
+    " subject, at_ms) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],"
+    " %s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
+}
+_SETTLE: LiteralString = "UPDATE {lane}.dead_letters SET status = %s, note = %s WHERE id = %s"
+
+
+class Moved(OrchestratorError):
+    """The lane's positions changed while it was rebuilt; nothing was written."""
+
+
+class Rebuilding(Visitor):
+    """Writes rows as journeys end. `begin_lane` first; nothing counts before `finish_lane` and the commit."""
+
+    def __init__(self, cursor: Cursor[Any], lane: int, codec: Codec, findings: Findings) -> None:
+        self._cursor = cursor
+        self._lane = f"lane_{lane:03d}"
+        self._codec = codec
+        self._findings = findings
+        self._snapshot: LaneSnapshot | None = None
+        self._positions: dict[str, int] = {}
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _EMPTIED}
+
+    def lock(self) -> None:
+        """Hold every position of the lane: whoever still writes it waits, and meets other positions afterwards."""
+        self._execute("SET LOCAL statement_timeout = 0")
+        self._execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
+        self._execute("SELECT name, at FROM {lane}.positions ORDER BY name FOR UPDATE")
+        self._positions = {row["name"]: row["at"] for row in self._cursor.fetchall()}
+
+    def empty(self, snapshot: LaneSnapshot) -> None:
+        """Delete the old rows; `snapshot` was taken after `lock`."""
+        self._snapshot = snapshot
+        for table in _EMPTIED:
+            self._execute("DELETE FROM {lane}.{table}", table=table)
+
+    @override
+    def folded(self, journey: Folded) -> None:
+        """The journey's row with its snapshot, its keys and its timers."""
+        frame, stream = journey.frame, journey.frame.stream
+        kind = frame.kind
+        state = None if frame.state is None else kind.dump(frame.state)
+        timers = {name: (timer.due_ms, timer.armed_at) for name, timer in frame.timers.items()}
+        snapshot = Snapshot(stream.text, journey.at_ms, frame.definition_version, state, timers)
+        label = kind.label(frame.state) if frame.state is not None else ""
+        row = (
+            stream.id, stream.text, stream.kind, stream.definition, frame.definition_version, label, frame.version,
+            journey.at_ms, kind.fold_version, self._codec.encode_snapshot(snapshot, self._key_of),
+        )  # fmt: skip
+        self._write("journeys", row)
+        self._write("stream_keys", (stream.id, 1, bytes(frame.keys.packed)))
+        self._timers(frame, stream)
+
+    def _timers(self, frame: Frame, stream: Stream) -> None:
+        for name, timer in frame.timers.items():
+            deadline_ms = frame.kind.deadline_ms(frame.state, name)
+            if deadline_ms is not None:
+                self._findings.timers += 1
+                self._write("timers", (stream.id, name, timer.armed_at, deadline_ms, stream.text))
+
+    @override
+    def lane_event(self, version: int, position: int, envelope: Envelope) -> None:
+        """Dead letters and what became of them."""
+        event = envelope.data
+        if isinstance(event, DeadLettered):
+            self._findings.dead_letters += 1
+            self._write("dead_letters", letter_row(version, event, envelope.at_ms))
+        elif (settled := settlement(event)) is not None:
+            self._flush("dead_letters")
+            letter, status, note = settled
+            self._execute(_SETTLE, (status, note, letter))
+
+    @override
+    def ended(self) -> None:
+        """Write what waits, and say that the read models have everything."""
+        for table in _EMPTIED:
+            self._flush(table)
+        for name in _FOLLOWERS:
+            self._execute(
+                "UPDATE {lane}.positions SET at = %s WHERE name = %s AND at = %s",
+                (self._positions[LOG], OUT + name, self._positions[OUT + name]),
+            )
+            if self._cursor.rowcount != 1:
+                raise Moved(f"{self._lane}: {OUT + name} moved meanwhile: another owner writes this lane")
+
+    def _write(self, table: str, row: tuple[Any, ...]) -> None:
+        waiting = self._waiting[table]
+        waiting.append(row)
+        if len(waiting) >= _ROWS_AT_ONCE:
+            self._flush(table)
+
+    def _flush(self, table: str) -> None:
+        waiting = self._waiting[table]
+        if waiting:
+            self._execute(_INSERTS[table], [list(column) for column in zip(*waiting, strict=True)])
+            self._findings.rows_written += len(waiting)
+            waiting.clear()
+
+    def _execute(self, text: LiteralString, params: Any = None, table: str = "") -> None:
+        names = {"lane": sql.Identifier(self._lane), "table": sql.Identifier(table)}
+        self._cursor.execute(sql.SQL(text).format(**names), params)
+
+    def _key_of(self, subject: str) -> bytes:
+        assert self._snapshot is not None
+        return self._snapshot.subject_keys({subject})[subject]
+
+
+__all__ = ["Moved", "Rebuilding"]

@@ -1,0 +1,24 @@
+"""A supervised process for tests: `python -m tests.cli.child FILE stay|ignore|exit [CODE]` adds its pid to FILE."""
+
+import os
+import signal
+import sys
+import threading
+
+from orchestrator import lifeline
+
+
+def main(path: str, behaviour: str, code: str = "0") -> int:
+    lifeline.hold()
+    if behaviour == "ignore":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(path, "a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    if behaviour == "exit":
+        return int(code)
+    threading.Event().wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
