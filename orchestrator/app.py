@@ -179,7 +179,7 @@ class Worker:
         settings = self._settings
         return (
             Publisher(lane, self._producer, settings.topics),
-            ExactlyOnce(lane, settings.kafka(), settings.topics, settings.topic_prefix + settings.consumer_group),
+            ExactlyOnce(lane, settings.kafka(), settings.topics),
             Journeys(
                 lane,
                 growth_events=settings.snapshot_growth_events,

@@ -38,11 +38,12 @@ class ExactlyOnce:
 
     name = NAME
 
-    def __init__(self, lane: Lane, kafka: Mapping[str, Any], topics: Mapping[str, str], group: str) -> None:
+    def __init__(self, lane: Lane, kafka: Mapping[str, Any], topics: Mapping[str, str]) -> None:
         self._lane = lane
         self._kafka = dict(kafka)
         self._topics = topics
-        self._group = f"{group}-lane-{lane.number:03d}"
+        # Named for the topic it guards, not for the worker's group: owners of two groups fence each other, too.
+        self._group = f"{topics['effects']}-lane-{lane.number:03d}"
         self._partition = TopicPartition(topics["commands"], lane.number)
         self._feed = LogFeed(lane)
         self._captures: dict[str, Capture] = {}

@@ -129,11 +129,12 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._failure.set_exception(error or RuntimeError("a lane ended"))
 
     async def _stop_lanes(self, lanes: list[int]) -> None:
-        ending = [self._running.pop(lane)[1] for lane in lanes if lane in self._running]
-        for task in ending:
+        ending = [self._running.pop(lane) for lane in lanes if lane in self._running]
+        for runner, task in ending:
+            runner.retire()
             task.cancel()
         if ending:
-            await asyncio.wait(ending, timeout=_STOP_TIMEOUT_S)
+            await asyncio.wait([task for _, task in ending], timeout=_STOP_TIMEOUT_S)
         for lane in lanes:
             metrics.LANE_READY.labels(f"{lane:03d}").set(0)
 

@@ -52,6 +52,7 @@ class LaneRunner:
         self._suspects = Suspects(lane)
         self._controls = Controls(lane)
         self._failures = 0
+        self._retired = False
         self._misplaced = False  # the position was set elsewhere than where the consumer reads
         self._clock: tuple[float, int] | None = None
         self._next_controls_s = 0.0
@@ -80,11 +81,14 @@ class LaneRunner:
                 log.exception("lane failed", lane=self.lane.number)
                 self._say("waiting", _first(error))
             metrics.RESTARTS.labels(cause).inc()
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # a task group that also failed swallows the cancellation
-                raise asyncio.CancelledError
+            if self._retired:  # a task group in which something failed as well swallows the cancellation
+                return
             self._consumer_pause()
             await self._wait(cause)
+
+    def retire(self) -> None:
+        """The lane is somebody else's now: whatever still fails here, nothing is begun again."""
+        self._retired = True
 
     @property
     def followers(self) -> Sequence[Follower]:

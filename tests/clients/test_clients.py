@@ -92,7 +92,7 @@ def test_waiting_has_an_end(installation: Installation, client: list[str]) -> No
         admin.create_topics([NewTopic(void, 2, 1)])[void].result(timeout=30)
     key = f"k-{uuid4()}"
     arguments = _command(key, "customer-1")
-    arguments[arguments.index("90")] = "4"
+    arguments[arguments.index("90")] = "6"
     waiting = subprocess.Popen(
         [*client, *arguments],
         env={**installation.environment, "COMMANDS_TOPIC": void},

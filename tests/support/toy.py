@@ -99,7 +99,8 @@ class Toy:
             case "disarm", {"timer": timer}:
                 return [*begun, TimerCancelled(timer)]
             case "ask", {}:
-                return [*begun, EffectRequested(f"e{facts.version + 1}", "ask", "log", {})]
+                effect = f"e{facts.version + 1}"
+                return [*begun, EffectRequested(effect, "ask", "log", {}, suppressed=not facts.perform_effects)]
             case "misbehave", {"how": how}:
                 return misbehave(how)
         return []

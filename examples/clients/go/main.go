@@ -124,7 +124,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "no outcome of %s %s within %v s\n", c.source, c.id, *timeoutS)
 		os.Exit(1)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintf(os.Stderr, "no outcome of %s %s from %s: %v\n", c.source, c.id, strings.Join(servers, ","), err)
 		os.Exit(1)
 	}
 	fmt.Println(string(outcome))

@@ -114,6 +114,6 @@ try {
   console.log(JSON.stringify(await publishAndWait(kafka, command)));
   process.exit(0); // the deadline above is still armed
 } catch (error) {
-  console.error(`${SERVERS}: ${error.message}`);
+  console.error(`no outcome of ${command.source} ${command.id} from ${SERVERS}: ${error.message}`);
   process.exit(1);
 }

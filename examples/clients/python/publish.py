@@ -127,7 +127,7 @@ def main() -> int:
         finally:
             consumer.close()
     except KafkaException as failure:
-        print(f"{SERVERS}: {failure}", file=sys.stderr)
+        print(f"no outcome of {command.source} {command.id} from {SERVERS}: {failure}", file=sys.stderr)
         return 1
     if outcome is None:
         print(f"no outcome of {command.source} {command.id} within {command.timeout_s} s", file=sys.stderr)

@@ -147,7 +147,8 @@ public final class Publish {
       publish(command);
       outcome = waitForOutcome(consumer, command, until);
     } catch (KafkaException | ExecutionException | TimeoutException failure) {
-      System.err.printf("%s: %s%n", SERVERS, failure.getMessage());
+      System.err.printf(
+          "no outcome of %s %s from %s: %s%n", command.source(), command.id(), SERVERS, failure.getMessage());
       System.exit(1);
       return;
     }
