@@ -14,7 +14,6 @@ import orjson
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from eventsourcing.persistence import PersistenceError
 from prometheus_client import REGISTRY
 
 from consumers.commands.consumer import CommandConsumer
@@ -26,6 +25,7 @@ from orchestrator.core.errors import ConfigurationError
 from orchestrator.effect_settings import EffectSettings, EffectTopics, secrets_from
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
+from orchestrator.engine.database import PersistenceError
 from orchestrator.engine.follower import Follower
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.store import LaneStore

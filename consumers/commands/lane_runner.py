@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
-from eventsourcing.persistence import DataError, PersistenceError
 
 from consumers.commands.controls import Controls
 from consumers.commands.placing import place
@@ -16,6 +15,7 @@ from consumers.commands.suspects import Suspects
 from orchestrator import metrics
 from orchestrator.core.errors import Fenced, LaneStopped
 from orchestrator.core.lane_events import Rebased
+from orchestrator.engine.database import DataError, PersistenceError
 from orchestrator.engine.follower import Follower, report_lag
 from orchestrator.engine.lane import Committed, Lane
 from orchestrator.engine.positions import IN

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
+from eventsourcing.persistence import DataError, PersistenceError
 from eventsourcing.postgres import PostgresDatastore
 from psycopg import Cursor, conninfo
 from psycopg import Error as PsycopgError
@@ -13,6 +14,7 @@ from typing_extensions import override
 
 from orchestrator.core.errors import ConfigurationError
 
+__all__ = ["DataError", "Database", "PersistenceError", "parse_dsn", "refuse_database_functions"]
 _SESSION_OPTIONS = (
     "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
     # Every query of a worker is a look-up by key; a stale estimate must not turn one into a table scan.

@@ -108,26 +108,27 @@ class LaneFold:
     def _journey(self, row: EventRow) -> Reader:
         """Takes one journey's rows; None after the last."""
         visitor, secret, settled_position = self._visitor, self._secret, self._visitor.settled_position
+        stream_id, version, position, _, _ = row
         settled, beside = 0, None
-        stop_at = visitor.begin(row.stream_id)
+        stop_at = visitor.begin(stream_id)
         try:
             envelope = self._decode(row)
-            frame = self._frame(row.stream_id, envelope.stream)
+            frame = self._frame(stream_id, envelope.stream)
             order = _Order(frame.stream.text)
             while True:
-                order.follow(row, envelope)
+                order.follow(version, position, envelope)
                 _apply(frame, envelope, secret)
-                if row.position <= settled_position:
-                    settled = row.version
+                if position <= settled_position:
+                    settled = version
                 if beside is not None:
                     _apply(beside, envelope, secret)
-                if frame.version == stop_at:
+                if version == stop_at:
                     beside = visitor.stands(frame)
                 following = yield
                 if following is None:
                     break
-                row = following
-                envelope = self._decode(row)
+                _, version, position, _, _ = following
+                envelope = self._decode(following)
             order.end()
         except _Damaged as damage:
             self._findings.add(self._lane, damage.code, damage.place, str(damage))
@@ -139,20 +140,19 @@ class LaneFold:
     def _lane_log(self, row: EventRow) -> Reader:
         """Takes the rows of the lane's own stream."""
         order = _Order(self._own.text)
+        following: EventRow | None = row
         try:
-            while True:
+            while following is not None:
+                _, version, position, _, _ = following
                 envelope = self._decode(
-                    row
-                )  # its sealed parts stay closed: nothing here follows from a message
-                order.follow(row, envelope)
-                self.lane_version = row.version
+                    following
+                )  # what is sealed stays so: nothing here follows from a message
+                order.follow(version, position, envelope)
+                self.lane_version = version
                 if isinstance(envelope.data, LanePaused | LaneResumed):
                     self.paused = isinstance(envelope.data, LanePaused)
-                self._visitor.lane_event(row.version, row.position, envelope)
+                self._visitor.lane_event(version, position, envelope)
                 following = yield
-                if following is None:
-                    break
-                row = following
         except _Damaged as damage:
             self._findings.add(self._lane, damage.code, damage.place, str(damage))
             self._visitor.lane_damaged()
@@ -160,16 +160,14 @@ class LaneFold:
                 pass
 
     def _decode(self, row: EventRow) -> Envelope:
+        _, _, _, name, stored = row
         try:
-            return self._codec.decode(row.name, row.stored, self._key_of)
+            return self._codec.decode(name, stored, self._key_of)
         except UnknownEvent as error:
             raise _Damaged("log.unknown", _place(row), str(error)) from error
-        except msgspec.MsgspecError as error:
-            raise _Damaged("log.unreadable", _place(row), f"{row.name} can't be read: {error}") from error
         except Exception as error:
-            raise _Damaged(
-                "log.unreadable", _place(row), f"{row.name} can't be read: {type(error).__name__}"
-            ) from error
+            why = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+            raise _Damaged("log.unreadable", _place(row), f"{name} can't be read: {why}") from error
 
     def _frame(self, stream_id: bytes, text: str) -> Frame:
         try:
@@ -219,9 +217,8 @@ class _Order:
         self._position = 0
         self._left = 0  # events of the present command that have to come
 
-    def follow(self, row: EventRow, envelope: Envelope) -> None:
+    def follow(self, version: int, position: int, envelope: Envelope) -> None:
         """The next event. Raises _Damaged."""
-        _, version, position, _, _ = row
         if version != self._version + 1:
             raise _Damaged("log.version_gap", self._place(), f"the next event has version {version}")
         if envelope.stream != self._text:
@@ -266,7 +263,8 @@ def _apply(frame: Frame, envelope: Envelope, secret: bytes) -> None:
 
 
 def _place(row: EventRow) -> str:
-    return f"stream {row.stream_id.hex()} version {row.version}, position {row.position}"
+    stream_id, version, position, _, _ = row
+    return f"stream {stream_id.hex()} version {version}, position {position}"
 
 
 def _nobody() -> Reader:
