@@ -12,9 +12,10 @@ CREATE TABLE IF NOT EXISTS {lane}.timers (
     armed_at bigint NOT NULL,
     due_ms bigint NOT NULL,
     stream text NOT NULL,
+    history boolean NOT NULL DEFAULT false,
     PRIMARY KEY (stream_id, timer)
 );
-CREATE INDEX IF NOT EXISTS timers_due ON {lane}.timers (due_ms);
+CREATE INDEX IF NOT EXISTS timers_due ON {lane}.timers (history, due_ms);
 CREATE TABLE IF NOT EXISTS {lane}.journeys (
     stream_id uuid PRIMARY KEY,
     stream text NOT NULL,

@@ -43,6 +43,7 @@ class TimerRow(NamedTuple):
     armed_at: int
     due_ms: int
     stream: str
+    history: bool = False  # was due already when an imported command armed it
 
 
 class LogRow(NamedTuple):
@@ -223,10 +224,11 @@ class LaneStore:
                     f"{self.schema}: {move.name} is no longer at {move.was}: another owner writes this lane"
                 )
 
-    def due_timers(self, now_ms: int, limit: int) -> list[TimerRow]:
+    def due_timers(self, now_ms: int, limit: int, *, history: bool) -> list[TimerRow]:
+        """Earliest first; `history`: those that were due in imported history, instead of the others."""
         with self._datastore.cursor() as cursor:
-            rows = cursor.execute(self._sql["due_timers"], (now_ms, limit)).fetchall()
-        return [TimerRow(r["stream_id"], r["timer"], r["armed_at"], r["due_ms"], r["stream"]) for r in rows]
+            rows = cursor.execute(self._sql["due_timers"], (history, now_ms, limit)).fetchall()
+        return [TimerRow(*(r[name] for name in TimerRow._fields)) for r in rows]
 
     def next_due_ms(self) -> int | None:
         with self._datastore.cursor() as cursor:
@@ -318,10 +320,12 @@ _STATEMENTS = {
     " FROM STDIN (FORMAT BINARY)",
     "delete_timers": "DELETE FROM {lane}.timers t USING unnest(%s::uuid[], %s::text[]) AS q(id, timer)"
     " WHERE t.stream_id = q.id AND t.timer = q.timer",
-    "set_timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream)"
-    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
-    " ON CONFLICT (stream_id, timer) DO UPDATE SET armed_at = EXCLUDED.armed_at, due_ms = EXCLUDED.due_ms",
-    "due_timers": "SELECT * FROM {lane}.timers WHERE due_ms <= %s ORDER BY due_ms, stream_id, timer LIMIT %s",
+    "set_timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream, history)"
+    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[])"
+    " ON CONFLICT (stream_id, timer) DO UPDATE SET armed_at = EXCLUDED.armed_at, due_ms = EXCLUDED.due_ms,"
+    " history = EXCLUDED.history",
+    "due_timers": "SELECT * FROM {lane}.timers WHERE history = %s AND due_ms <= %s"
+    " ORDER BY due_ms, stream_id, timer LIMIT %s",
     "count_journeys": "SELECT kind, definition, label, count(*) AS journeys FROM {lane}.journeys GROUP BY 1, 2, 3",
     "controls": "SELECT id, type, data FROM {lane}.controls WHERE answer IS NULL ORDER BY made, id LIMIT 100",
     "answer_control": "UPDATE {lane}.controls SET answer = %s WHERE id = %s",

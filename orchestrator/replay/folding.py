@@ -189,9 +189,7 @@ class LaneFold:
 
     def _fetch_keys(self, rows: Sequence[EventRow], own_id: bytes) -> None:
         sealed = {
-            self._codec.subject_of(r.stored)
-            for r in rows
-            if SEALED_MARK in r.stored and r.stream_id != own_id
+            self._codec.subject_of(row[4]) for row in rows if SEALED_MARK in row[4] and row[0] != own_id
         }
         if sealed:
             self._keys = self._snapshot.subject_keys(sealed)
