@@ -43,6 +43,7 @@ from projections.publisher import Publisher
 
 _GC_THRESHOLDS = (50_000, 50, 100)  # a batch makes some ten thousand short-lived objects, none of them in cycles
 _DEFINITIONS_EVERY_S = 1.0
+_FINISH_TIMEOUT_S = 15.0
 ROLES = ("all", "lanes", "effects")
 SECRETS_PREFIX = "ORCHESTRATOR_WEBHOOK_SECRET_"
 """`ORCHESTRATOR_WEBHOOK_SECRET_SHOP=whsec_…` is the signing secret that definitions call `shop`."""
@@ -63,6 +64,8 @@ class Worker:
         self._codec = Codec(event for kind in kinds for event in kind.events)
         self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="postgres")
         self._producer = SharedProducer(settings.kafka())
+        self._effects_ended = asyncio.Event()
+        self._effects_ended.set()
         self._lanes = 0
         self._catalogue = Catalogue(self._databases.main, self._build)
         self._consumer: CommandConsumer | None = None
@@ -107,6 +110,7 @@ class Worker:
             if work.done():
                 work.result()
         finally:
+            await self._finish_effects()
             work.cancel()
             await asyncio.wait((work,), timeout=20)
             stop.cancel()
@@ -123,7 +127,23 @@ class Worker:
                 group.create_task(self._consume())
                 group.create_task(self._learn_definitions())
             if self._effects is not None:
-                group.create_task(self._effects.run())
+                group.create_task(self._perform())
+
+    async def _perform(self) -> None:
+        assert self._effects is not None
+        self._effects_ended.clear()
+        try:
+            await self._effects.run()
+        finally:
+            self._effects_ended.set()
+
+    async def _finish_effects(self) -> None:
+        """Let calls under way end and be answered: one cut off is repeated, or unknown, after the restart."""
+        if self._effects is not None:
+            self._effects.request_stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FINISH_TIMEOUT_S):
+                    await self._effects_ended.wait()
 
     async def _learn_definitions(self) -> None:
         """A new version of a known definition is no cache miss: it is looked for regularly."""

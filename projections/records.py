@@ -169,6 +169,7 @@ def effect_record(recorded: Recorded) -> Out:
         "action": event.action,
         "type": event.type,
         "params": event.params | event.private,
+        "private": sorted(event.private),  # the names, so that the runner keeps their values out of its log
         "timeout_ms": event.timeout_ms,
         "stream": envelope.stream,
         "idempotency_key": effect,

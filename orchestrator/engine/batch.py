@@ -73,6 +73,7 @@ class Batch:
         self.repeats: list[Repeat] = []
         self.timers: dict[tuple[UUID, str], TimerRow | None] = {}  # None: deleted
         self.tally = Tally()
+        self.imported = False  # whether any command was history
         self.now_ms = now_ms
         self.position = position
         self.lane_version = lane_version
@@ -94,6 +95,7 @@ class Batch:
             self.repeats.append(Repeat(command, frame.stream, first, body))
             return
         now_ms = self.now_ms
+        self.imported = self.imported or command.backfill
         if command.backfill and command.time_ms is not None:
             self._fire_before(frame, command.time_ms)
             now_ms = command.time_ms
@@ -106,7 +108,11 @@ class Batch:
         if timer is None or deadline is None:
             self.timers[(row.stream_id, row.timer)] = None
         elif deadline > now_ms:
-            self.timers[(row.stream_id, row.timer)] = row._replace(due_ms=deadline, armed_at=timer.armed_at)
+            self.timers[(row.stream_id, row.timer)] = row._replace(
+                due_ms=deadline, armed_at=timer.armed_at, history=False
+            )
+        elif row.history:
+            self._fire_before(frame, now_ms)
         else:
             self._fire(frame, row.timer, timer, now_ms)
 
@@ -193,7 +199,7 @@ class Batch:
             frame.back_to(mark)
             raise _failed(error) from error
         for one in recorded:
-            self._track(frame, one)
+            self._track(frame, one, history=command.backfill)
         after = kind.label(frame.state)
         if before != after:
             self.tally.transitions[(frame.stream.definition, before, after)] += 1
@@ -257,12 +263,13 @@ class Batch:
             )
         return recorded
 
-    def _track(self, frame: Frame, recorded: Recorded) -> None:
+    def _track(self, frame: Frame, recorded: Recorded, *, history: bool) -> None:
         event = recorded.envelope.data
         kind = type(event)
         if kind is TimerArmed:
             key = (recorded.stream_id, event.timer)
-            self.timers[key] = TimerRow(*key, recorded.version, event.due_ms, frame.stream.text)
+            late = history and event.due_ms <= self.now_ms
+            self.timers[key] = TimerRow(*key, recorded.version, event.due_ms, frame.stream.text, late)
         elif kind is TimerCancelled:
             self.timers[(recorded.stream_id, event.timer)] = None
         elif kind is EffectRequested:

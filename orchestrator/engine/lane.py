@@ -35,6 +35,7 @@ _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
 _DIGEST_BYTES = 16
 _TIMER_BATCH = 500
+_HISTORY_QUIET_MS = 10_000
 _T = TypeVar("_T")
 
 
@@ -123,7 +124,7 @@ class Lane:
             )
         self.offsets = {n.removeprefix(IN): p.at for n, p in positions.items() if n.startswith(IN)}
         self.details = {n.removeprefix(IN): p.detail for n, p in positions.items() if n.startswith(IN)}
-        self.next_due_ms = await self.run(self.store.next_due_ms)
+        await self._find_next_due()
         await self.run(self._catalogue.refresh)
 
     async def handle(
@@ -152,9 +153,9 @@ class Lane:
     async def fire_timers(self, now_ms: int) -> Committed | None:
         """Fire up to a bounded number of due timers at lane time `now_ms`; None when nothing was due."""
         now_ms = max(self.log.lane_ms, now_ms)
-        rows = await self.run(self.store.due_timers, now_ms, _TIMER_BATCH)
+        rows = await self._due_timers(now_ms)
         if not rows:
-            self.next_due_ms = await self.run(self.store.next_due_ms)
+            await self._find_next_due()
             return None
         streams = [parse_stream(row.stream) for row in rows]
         while True:
@@ -172,8 +173,22 @@ class Lane:
             metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
         metrics.TIMERS_DUE.inc(len(rows))
         committed = await self._commit(batch, [], [])
-        self.next_due_ms = await self.run(self.store.next_due_ms)
+        await self._find_next_due()
         return committed
+
+    async def _due_timers(self, now_ms: int) -> list[TimerRow]:
+        """Live ones first; those of imported history once no more of it has come for a while."""
+        find = self.store.due_timers
+        rows = await self.run(lambda: find(now_ms, _TIMER_BATCH, history=False))
+        if not rows and self.log.imported_ms + _HISTORY_QUIET_MS <= now_ms:
+            rows = await self.run(lambda: find(now_ms, _TIMER_BATCH, history=True))
+        return rows
+
+    async def _find_next_due(self) -> None:
+        live_ms, history_ms = await self.run(self.store.next_due_ms)
+        if history_ms is not None:
+            history_ms = max(history_ms, self.log.imported_ms + _HISTORY_QUIET_MS)
+        self.next_due_ms = min((ms for ms in (live_ms, history_ms) if ms is not None), default=None)
 
     async def note(
         self,
@@ -379,6 +394,8 @@ class Lane:
         detail = msgspec.structs.replace(
             log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version
         )
+        if batch.imported:
+            detail = msgspec.structs.replace(detail, imported_ms=batch.now_ms)
         moves = [Move(LOG, self.position, batch.position, encode(detail)), *moves]
         timers_set = [row for row in batch.timers.values() if row is not None]
         deleted = [key for key, row in batch.timers.items() if row is None]
@@ -388,8 +405,9 @@ class Lane:
         self.position = batch.position
         self.log = detail
         for row in timers_set:
-            if self.next_due_ms is None or row.due_ms < self.next_due_ms:
-                self.next_due_ms = row.due_ms
+            due_ms = row.due_ms if not row.history else max(row.due_ms, detail.imported_ms + _HISTORY_QUIET_MS)
+            if self.next_due_ms is None or due_ms < self.next_due_ms:
+                self.next_due_ms = due_ms
         captures = [self._capture(frame) for frame in batch.touched.values()]
         self._trim()
         return Committed(batch.events, captures, appended_ms)

@@ -230,10 +230,11 @@ class LaneStore:
             rows = cursor.execute(self._sql["due_timers"], (history, now_ms, limit)).fetchall()
         return [TimerRow(*(r[name] for name in TimerRow._fields)) for r in rows]
 
-    def next_due_ms(self) -> int | None:
+    def next_due_ms(self) -> tuple[int | None, int | None]:
+        """When the next timer is due, and the next of those that were due in imported history."""
         with self._datastore.cursor() as cursor:
-            row = cursor.execute(self._sql["next_due"]).fetchone()
-        return row["due_ms"] if row else None
+            rows = [cursor.execute(self._sql["next_due"], (history,)).fetchone() for history in (False, True)]
+        return rows[0]["due_ms"] if rows[0] else None, rows[1]["due_ms"] if rows[1] else None
 
     def clock_ms(self) -> int:
         """PostgreSQL's clock: the one time all owners of a lane share."""
@@ -330,7 +331,7 @@ _STATEMENTS = {
     "controls": "SELECT id, type, data FROM {lane}.controls WHERE answer IS NULL ORDER BY made, id LIMIT 100",
     "answer_control": "UPDATE {lane}.controls SET answer = %s WHERE id = %s",
     "dead_letter": "SELECT * FROM {lane}.dead_letters WHERE id = %s",
-    "next_due": "SELECT due_ms FROM {lane}.timers ORDER BY due_ms LIMIT 1",
+    "next_due": "SELECT due_ms FROM {lane}.timers WHERE history = %s ORDER BY due_ms LIMIT 1",
     "save_journeys": "INSERT INTO {lane}.journeys AS j (stream_id, stream, kind, definition, definition_version, label,"
     " version, updated_ms, fold_version, snapshot) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[],"
     " %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::bytea[])"

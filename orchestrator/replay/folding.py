@@ -117,11 +117,14 @@ class LaneFold:
             order = _Order(frame.stream.text)
             while True:
                 order.follow(version, position, envelope)
-                _apply(frame, envelope, secret)
+                try:
+                    frame.apply(envelope, secret)
+                except Exception as error:
+                    raise _cannot_follow(frame, error) from error
                 if position <= settled_position:
                     settled = version
                 if beside is not None:
-                    _apply(beside, envelope, secret)
+                    beside = _beside(beside, envelope, secret)
                 if version == stop_at:
                     beside = visitor.stands(frame)
                 following = yield
@@ -251,13 +254,21 @@ class _Order:
     def _place(self) -> str:
         return f"{self._text}/{self._version}"
 
+    def _place(self) -> str:
+        return f"{self._text}/{self._version}"
 
-def _apply(frame: Frame, envelope: Envelope, secret: bytes) -> None:
+
+def _cannot_follow(frame: Frame, error: Exception) -> _Damaged:
+    place = f"{frame.stream.text}/{frame.version}"
+    return _Damaged("log.unreadable", place, f"the state can't follow: {type(error).__name__}")
+
+
+def _beside(frame: Frame, envelope: Envelope, secret: bytes) -> Frame:
     try:
         frame.apply(envelope, secret)
-    except Exception as error:
-        place = f"{frame.stream.text}/{frame.version}"
-        raise _Damaged("log.unreadable", place, f"the state can't follow: {type(error).__name__}") from error
+    except Exception:  # noqa: BLE001 - what its snapshot holds isn't what the log says: its version tells
+        frame.version = -1
+    return frame
 
 
 def _place(row: EventRow) -> str:

@@ -1,16 +1,18 @@
 """The program as a person runs it: a process of its own, with its exit code and both streams."""
 
+import atexit
 import json
 import os
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.cli.forking import Forking
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples/lifecycle/shop.yaml"
 PROGRAM = (sys.executable, "-m", "orchestrator.cli")
-WITHIN_S = 120
 _OURS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "LOG_LEVEL", "POSTGRES_ENABLE_DB_FUNCTIONS")
 
 
@@ -36,17 +38,20 @@ def environment(**changes: str) -> dict[str, str]:
 
 def call(*arguments: str | Path, env: dict[str, str] | None = None, stdin: str = "", cwd: Path = ROOT) -> Ended:
     """Run the program to its end."""
-    done = subprocess.run(
-        [*PROGRAM, *map(str, arguments)],
-        env=environment() if env is None else env,
-        input=stdin,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WITHIN_S,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    request = {
+        "arguments": [str(argument) for argument in arguments],
+        "env": environment() if env is None else env,
+        "stdin": stdin,
+        "cwd": str(cwd),
+    }
+    return Ended(**_forking().run(request))
+
+
+@cache
+def _forking() -> Forking:
+    made = Forking(ROOT)
+    atexit.register(made.close)
+    return made
 
 
 def processes_naming(text: str) -> list[str]:

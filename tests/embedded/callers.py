@@ -69,7 +69,10 @@ def launch_unready(data_dir: Path, *, how: str = "start", ending: str = "wait") 
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(REPOSITORY), os.environ.get("PYTHONPATH", ""))),
+        },
         process_group=0,
     )
 
