@@ -44,15 +44,20 @@ class Watcher:
         ]
         self._consumer.assign(ends)
 
-    def take(self, count: int) -> dict[str, int]:
-        """Wait for `count` records. Raises TimeoutError when none comes for a minute."""
+    def take(self, count: int, tag: str) -> dict[str, int]:
+        """Wait for `count` records whose id begins with the tag: timers and effects have outcomes too.
+
+        Raises TimeoutError when nothing comes for a minute.
+        """
         seen: dict[str, int] = {}
         last = time.monotonic()
         while len(seen) < count:
             messages = self._consumer.consume(num_messages=5_000, timeout=1.0)
             for message in messages:
                 if message.error() is None:
-                    seen[orjson.loads(message.value())[self._field]] = message.timestamp()[1]
+                    name = orjson.loads(message.value())[self._field]
+                    if name.startswith(tag):
+                        seen[name] = message.timestamp()[1]
             if messages:
                 last = time.monotonic()
             elif time.monotonic() - last > _IDLE_S:

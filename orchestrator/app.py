@@ -69,6 +69,7 @@ class Worker:
         self._lanes = 0
         self._catalogue = Catalogue(self._databases.main, self._build)
         self._consumer: CommandConsumer | None = None
+        self._database_up = self._kafka_up = False  # until seen
         self.probes = Probes(settings.metrics_host, max(0, settings.metrics_port), self.readiness)
 
     def _build(self, kind: str, definition_id: str, version: int, document: str) -> Definition:
@@ -85,9 +86,15 @@ class Worker:
         consumer = self._consumer
         lanes = {f"{r.lane.number:03d}": {"state": r.state, "reason": r.reason} for r in consumer.runners} if consumer else {}
         joined = consumer is not None and consumer.joined
-        kafka = consumer is not None and consumer.kafka_up
+        kafka = self._kafka_up if consumer is None else consumer.kafka_up
+        database = self._database_up and all(r.database_up for r in (consumer.runners if consumer else ()))
         ready = joined and kafka and all(lane["state"] in ("ready", "paused") for lane in lanes.values())
-        state: dict[str, Any] = {"ready": ready, "kafka": "up" if kafka else "waiting", "lanes": lanes}
+        state: dict[str, Any] = {
+            "ready": ready,
+            "kafka": "up" if kafka else "waiting",
+            "postgresql": "up" if database else "waiting",
+            "lanes": lanes,
+        }
         if self._effects is not None:
             state["effects"] = "ready" if self._effects.ready else "waiting"
             if self._role == "effects":
@@ -159,13 +166,25 @@ class Worker:
         while True:
             try:
                 lanes = await loop.run_in_executor(self._executor, lanes_of, self._databases.main)
+                self._database_up = self._seen("postgresql", up=True)
                 await kafka_topics.check(self._settings, lanes)
-            except (PersistenceError, KafkaError, OSError, TimeoutError) as error:
-                log.warning("waiting for PostgreSQL and Kafka", error=f"{type(error).__name__}: {error}"[:300])
-                await asyncio.sleep(delay_s)
-                delay_s = min(5.0, delay_s * 2)
+            except PersistenceError as error:
+                self._database_up = self._seen("postgresql", up=False, error=error)
+                await loop.run_in_executor(self._executor, self._databases.main.refuse_wrong_address)
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._kafka_up = self._seen("kafka", up=False, error=error)
             else:
+                self._kafka_up = self._seen("kafka", up=True)
                 return lanes
+            await asyncio.sleep(delay_s)
+            delay_s = min(5.0, delay_s * 2)
+
+    def _seen(self, dependency: str, *, up: bool, error: Exception | None = None) -> bool:
+        """Note for the gauge and the log whether a dependency answered."""
+        metrics.DEPENDENCY_UP.labels(dependency).set(up)
+        if error is not None:
+            log.warning(f"{dependency} does not answer, waiting", error=f"{type(error).__name__}: {error}"[:300])
+        return up
 
     async def _consume(self) -> None:
         settings = self._settings

@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_ca_file: str = ""
     """PEM of authorities that https webhooks may be signed by, beside the system's."""
     effects_concurrency: int = 64
-    effects_publish_topics: tuple[str, ...] = ("user.onboarding.complete",)
+    effects_publish_topics: tuple[str, ...] = ("user.onboarding.complete", "sales.notifications")
 
     def topic(self, name: str) -> str:
         """A topic's full name; `name` is a setting without its `_topic`."""

@@ -15,7 +15,7 @@ from consumers.commands.suspects import Suspects
 from orchestrator import metrics
 from orchestrator.core.errors import Fenced, LaneStopped
 from orchestrator.core.lane_events import Rebased
-from orchestrator.engine.database import DataError, PersistenceError
+from orchestrator.engine.database import DataError, InterfaceError, OperationalError, PersistenceError
 from orchestrator.engine.follower import Follower, report_lag
 from orchestrator.engine.lane import Committed, Lane
 from orchestrator.engine.positions import IN
@@ -43,6 +43,7 @@ class LaneRunner:
     ) -> None:
         self.lane = lane
         self.state, self.reason = "opening", ""
+        self.database_up = True
         self._consumer = consumer
         self._raw = dict(topics)
         self._partitions = [TopicPartition(topic, lane.number) for topic in topics]
@@ -70,10 +71,13 @@ class LaneRunner:
             except* LaneStopped as stop:
                 cause = "stopped"
                 self._say("stopped", _first(stop))
-            except* PersistenceError as lost:
+            except* (OperationalError, InterfaceError) as lost:
                 cause = "unavailable"
+                self.database_up = False
                 metrics.DEPENDENCY_UP.labels("postgresql").set(0)
                 self._say("waiting", _first(lost))
+            except* PersistenceError as refused:  # an IntegrityError included: nothing is known, all is read again
+                self._say("waiting", _first(refused))
             except* (KafkaError, TimeoutError, OSError) as lost:
                 cause = "unavailable"
                 self._say("waiting", _first(lost))
@@ -182,6 +186,7 @@ class LaneRunner:
         if self.state != state:
             log.info("lane moves", lane=self.lane.number, state=state, position=self.lane.position)
             self.state, self.reason, self._failures = state, "", 0
+            self.database_up = True
             metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(1)
             metrics.DEPENDENCY_UP.labels("postgresql").set(1)
 

@@ -11,7 +11,7 @@ import orjson
 from orchestrator.cli.queries import Installation
 from orchestrator.core.errors import OrchestratorError
 
-ANSWER_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 15.0
 _POLL_S = 0.2
 _INSERT = "INSERT INTO {lane}.controls (id, type, data) VALUES (%s, %s, %s) RETURNING id"
 _ANSWER = "SELECT answer FROM {lane}.controls WHERE id = %s"

@@ -60,8 +60,12 @@ async def run_all(settings: Settings, data: Path) -> list[Finding]:
         except Exception as error:  # noqa: BLE001  a doctor reports, whatever it is
             return [*found, Finding("fail", "installation", message_of(error), "orchestrator init")]
         patient = Patient(settings, installation, data)
+        readable = True
         for what, check in CHECKS:
-            found += [finding async for finding in _guarded(what, check(patient))]
+            if readable or check not in {lane_health, strays}:
+                found += [finding async for finding in _guarded(what, check(patient))]
+            if check is topics:
+                readable = not any(finding.what == what and finding.status == "fail" for finding in found)
     finally:
         databases.close()
     return found

@@ -124,8 +124,17 @@ class Batch:
         private = {"stream": row.stream, "timer": row.timer, "armed_at": row.armed_at, "due_ms": row.due_ms}
         self.note(
             DeadLettered(
-                dead_id, TIMERS, 0, 0, trouble.reason, str(trouble)[:2000], TIMER_SOURCE,
-                timer_id(row.stream, row.timer, row.armed_at), TIMER_TYPE, row.stream, private,
+                dead_id,
+                TIMERS,
+                0,
+                0,
+                trouble.reason,
+                str(trouble)[:2000],
+                TIMER_SOURCE,
+                timer_id(row.stream, row.timer, row.armed_at),
+                TIMER_TYPE,
+                row.stream,
+                private,
             ),
             dead_id,
         )

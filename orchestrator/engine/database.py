@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
-from eventsourcing.persistence import DataError, PersistenceError
+import psycopg
+from eventsourcing.persistence import DataError, InterfaceError, OperationalError, PersistenceError
 from eventsourcing.postgres import PostgresDatastore
 from psycopg import Cursor, conninfo
 from psycopg import Error as PsycopgError
@@ -14,12 +15,22 @@ from typing_extensions import override
 
 from orchestrator.core.errors import ConfigurationError
 
-__all__ = ["DataError", "Database", "PersistenceError", "parse_dsn", "refuse_database_functions"]
+__all__ = [
+    "DataError", "Database", "InterfaceError", "OperationalError", "PersistenceError", "parse_dsn",
+    "refuse_database_functions",
+]  # fmt: skip
 _SESSION_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=60s"
     # Every query of a worker is a look-up by key; a stale estimate must not turn one into a table scan.
     " -c enable_hashjoin=off -c enable_mergejoin=off"
 )
+_IDLE_IN_TRANSACTION_S = 10.0  # a worker frozen between two statements holds its lanes' rows no longer than this
+_RECONNECT_S = 5.0  # the pool's own default doubles its pauses up to minutes
+_REFUSED_FOR_GOOD = (
+    "password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid ",
+    "is not permitted to log in", "permission denied for database", "SSL was required", "certificate",
+)  # fmt: skip
+"""Words of libpq and an English server; in another language the worker waits and logs the reason instead."""
 _TRUTHY = ("1", "y", "yes", "t", "true", "on")
 
 
@@ -56,6 +67,21 @@ class Database:
         with self.datastore.cursor() as cursor:
             return cursor.execute(query, params).fetchall()
 
+    def refuse_wrong_address(self) -> None:
+        """Connect once beside the pool, which keeps a refusal's reason to itself; silent while waiting may help.
+
+        Raises ConfigurationError when the server's answer, or the address itself, rules out that waiting does.
+        """
+        assert isinstance(self.datastore.pool.kwargs, dict)
+        try:
+            psycopg.connect(**self.datastore.pool.kwargs).close()
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split())
+            if any(words in reason for words in _REFUSED_FOR_GOOD):
+                raise ConfigurationError(
+                    f"DATABASE_URL can't be used: {reason[:300]}. Correct its user, password, host, port and database"
+                ) from None
+
     def close(self) -> None:
         self.datastore.close()
 
@@ -74,12 +100,14 @@ class Database:
             connect_timeout=self._connect_timeout_s,
             pre_ping=True,
             schema=schema,
+            idle_in_transaction_session_timeout=_IDLE_IN_TRANSACTION_S,
         )
         if pool is not None:
             datastore.pool = pool
             return datastore
         rest = {k: v for k, v in p.items() if k not in {"dbname", "host", "port", "user", "password"}}
         options = f"{rest.pop('options', '')} {_SESSION_OPTIONS}".strip()
+        datastore.pool.reconnect_timeout = _RECONNECT_S
         assert isinstance(datastore.pool.kwargs, dict)
         datastore.pool.kwargs |= {
             "connect_timeout": max(2, int(self._connect_timeout_s)),

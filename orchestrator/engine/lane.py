@@ -239,7 +239,9 @@ class Lane:
 
     async def seal_snapshots(self, snapshots: Sequence[Snapshot]) -> list[bytes]:
         """The stored forms of snapshots; what is private goes without once its subject's key is erased."""
-        private = {self._codec.subject_of_snapshot(s) for s in snapshots if s.state and s.state.get("private")}
+        private = {
+            self._codec.subject_of_snapshot(s) for s in snapshots if s.state and s.state.get("private")
+        }
         keys = await self.run(self._keys.fetch, private) if private else {}
         return [self._codec.encode_snapshot(snapshot, keys.__getitem__) for snapshot in snapshots]
 
@@ -314,7 +316,9 @@ class Lane:
                     continue
             try:
                 batch.decide(frame, command)
-            except Undecidable as no:  # the customer's other journeys still hear it; a retry meets their duplicates
+            except (
+                Undecidable
+            ) as no:  # the customer's other journeys still hear it; a retry meets their duplicates
                 trouble = no
             decided = True
         if trouble is not None:
@@ -405,7 +409,9 @@ class Lane:
         self.position = batch.position
         self.log = detail
         for row in timers_set:
-            due_ms = row.due_ms if not row.history else max(row.due_ms, detail.imported_ms + _HISTORY_QUIET_MS)
+            due_ms = (
+                row.due_ms if not row.history else max(row.due_ms, detail.imported_ms + _HISTORY_QUIET_MS)
+            )
             if self.next_due_ms is None or due_ms < self.next_due_ms:
                 self.next_due_ms = due_ms
         captures = [self._capture(frame) for frame in batch.touched.values()]

@@ -4,7 +4,6 @@ from collections import Counter
 
 from orchestrator import metrics
 
-
 _SOURCES_MAX = 100
 _sources: set[str] = set()
 

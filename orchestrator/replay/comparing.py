@@ -121,7 +121,12 @@ class Comparing(Visitor):
             found = f"its row stands at version {row.version}, and should at {journey.settled} at least"
             self._add("journeys.behind", place, found)
         beside = journey.beside
-        if beside is not None and beside.version > (row.version if row else 0) and _differ(beside, frame):
+        if (
+            beside is not None
+            and row is not None
+            and beside.version != row.version
+            and _differ(beside, frame)
+        ):
             self._add("journeys.tail", place, "its snapshot with the events since isn't what all events are")
         self._compare_timers(frame)
 

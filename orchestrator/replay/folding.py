@@ -71,6 +71,7 @@ class LaneFold:
     ) -> None:
         self.lane_version = 0
         self.paused = False
+        self.own_damaged = False
         self.events = 0
         self._snapshot = snapshot
         self._lane = lane
@@ -158,6 +159,7 @@ class LaneFold:
                 following = yield
         except _Damaged as damage:
             self._findings.add(self._lane, damage.code, damage.place, str(damage))
+            self.own_damaged = True
             self._visitor.lane_damaged()
             while (yield) is not None:
                 pass
@@ -250,9 +252,6 @@ class _Order:
             raise _Damaged(
                 "log.torn_command", self._place(), f"the last {self._left} events of its command are missing"
             )
-
-    def _place(self) -> str:
-        return f"{self._text}/{self._version}"
 
     def _place(self) -> str:
         return f"{self._text}/{self._version}"

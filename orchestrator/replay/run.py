@@ -168,7 +168,7 @@ class _Replay:
 
     def _progress(self, lane: int, events: int, streams: int) -> None:
         if self._stop.is_set():
-            raise Interrupted("the replay was cancelled; nothing was changed")
+            raise Interrupted(f"the replay was cancelled in lane {lane}, which stays as it was")
         findings = self._findings
         findings.events += events
         findings.streams += streams
@@ -217,12 +217,12 @@ def _compare_positions(snapshot: LaneSnapshot, lane: int, fold: LaneFold, findin
             f"{schema}.positions",
             f"the log's says {at}, its last event stands at {newest}",
         )
-    if detail.lane_version != fold.lane_version:
+    if detail.lane_version != fold.lane_version and not fold.own_damaged:
         found = (
             f"the lane's own stream is said to have {detail.lane_version} events, it has {fold.lane_version}"
         )
         findings.add(lane, "position.note", f"{schema}.positions", found)
-    if detail.paused != fold.paused:
+    if detail.paused != fold.paused and not fold.own_damaged:
         found = f"the lane is said to be {_WORDS[detail.paused]}, its stream says {_WORDS[fold.paused]}"
         findings.add(lane, "position.note", f"{schema}.positions", found)
     for name, position in positions.items():

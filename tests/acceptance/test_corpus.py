@@ -40,7 +40,9 @@ async def one(servers: embedded.Servers, database: str, topic_prefix: str) -> As
 
 
 def _corpus(one: World) -> list[Bad]:
-    def command(name: str, reason: str, type_: str, value: bytes, stream: str = "toy:t", **more: bytes) -> Bad:
+    def command(
+        name: str, reason: str, type_: str, value: bytes, stream: str = "toy:t", **more: bytes
+    ) -> Bad:
         headers = one.headers("bad", type_, f"bad {name}", stream) | {f"ce_{k}": v for k, v in more.items()}
         return Bad(name, reason, value, headers)
 
@@ -60,10 +62,7 @@ def _corpus(one: World) -> list[Bad]:
         }.items()
     ]
     return [
-        *(
-            Bad(name, reason, message.value, dict(message.headers))
-            for name, message, reason in MALFORMED
-        ),
+        *(Bad(name, reason, message.value, dict(message.headers)) for name, message, reason in MALFORMED),
         *decided,
         command("number for a word", "decider_failed", "add", b'{"n":1,"private":7}'),
         command("word for a number", "malformed", "add", b'{"n":"1"}'),
@@ -89,7 +88,9 @@ def _sized(size: int) -> bytes:
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
 
-def _differences(one: World, bad: Bad, place: Any, letters: dict[tuple[str, int], Read], rows: dict[Any, Any]) -> list[str]:
+def _differences(
+    one: World, bad: Bad, place: Any, letters: dict[tuple[str, int], Read], rows: dict[Any, Any]
+) -> list[str]:
     """What is wrong with the dead letter of a message."""
     letter = letters.get((place.topic, place.offset))
     if letter is None:
@@ -124,16 +125,22 @@ async def test_the_corpus_ends_in_dead_letters_and_its_neighbours_are_applied(on
     await one.send("good", value=_sized(MAX_COMMAND_BYTES))  # the largest allowed
     await one.settled()
     read = [*await one.read("dead_letters"), *await one.read("raw_dead_letters")]
-    letters = {(r.header("__connect.errors.topic"), int(r.header("__connect.errors.offset"))): r for r in read}
+    letters = {
+        (r.header("__connect.errors.topic"), int(r.header("__connect.errors.offset"))): r for r in read
+    }
     rows = {(r["topic"], r["id"]): r for r in one.dead_letters()}
-    wrong = {bad.name: _differences(one, bad, p, letters, rows) for bad, p in zip(corpus, places, strict=True)}
+    wrong = {
+        bad.name: _differences(one, bad, p, letters, rows) for bad, p in zip(corpus, places, strict=True)
+    }
     assert {name: found for name, found in wrong.items() if found} == {}
     assert len(read) == len(rows) == len(corpus)
     outcomes = await one.outcomes()
     applied = [o for o in outcomes if o["outcome"] == "applied"]
     assert len(applied) == len(corpus) + 1
     answered = [o for o in outcomes if o["outcome"] == "dead_lettered"]
-    named = [bad.headers["ce_id"].decode() for bad in corpus if bad.headers.get("ce_id", b"").startswith(b"bad ")]
+    named = [
+        bad.headers["ce_id"].decode() for bad in corpus if bad.headers.get("ce_id", b"").startswith(b"bad ")
+    ]
     assert {o["id"] for o in answered} >= set(named)
     assert len({o["detail"]["deadLetter"] for o in answered}) == len(answered)
     journey = one.journey("good")
@@ -146,7 +153,9 @@ async def test_the_corpus_ends_in_dead_letters_and_its_neighbours_are_applied(on
 async def test_bytes_of_dead_letters_are_sealed_in_the_log(one: World) -> None:
     """What a broken message held can't be read in the tables without its day's key."""
     await one.start()
-    await one.put("commands", b'{"canary-in-a-broken-message', b"k", [("ce_id", b"x"), ("h", b"canary-in-a-header")])
+    await one.put(
+        "commands", b'{"canary-in-a-broken-message', b"k", [("ce_id", b"x"), ("h", b"canary-in-a-header")]
+    )
     await one.settled()
     [letter] = one.dead_letters()
     [stored] = one.rows("SELECT state FROM lane_000.stored_events")
@@ -162,14 +171,18 @@ async def test_what_only_the_database_refuses_is_found_among_its_neighbours(
     monkeypatch.setattr(batch, "_check_timer", lambda _event: None)
     for n in range(40):
         nul = n in {11, 30}
-        await one.send(f"cus-{n % 7}", "arm" if nul else "add", {"timer": "a\x00b", "delay_ms": 1} if nul else {"n": 1})
+        await one.send(
+            f"cus-{n % 7}", "arm" if nul else "add", {"timer": "a\x00b", "delay_ms": 1} if nul else {"n": 1}
+        )
     await one.start()
     await one.settled()
     assert [r["reason"] for r in one.dead_letters()] == ["storage_refused"] * 2
     assert sum(o["outcome"] == "applied" for o in await one.outcomes()) == 38
 
 
-async def test_a_retry_after_the_missing_definition_was_published_applies_the_command_once(one: World) -> None:
+async def test_a_retry_after_the_missing_definition_was_published_applies_the_command_once(
+    one: World,
+) -> None:
     """Publishing what was missing and retrying, even twice, applies the dead letter exactly once."""
     await one.start()
     await one.send("late", "add", {"n": 5}, id="early", stream="toy:later")
@@ -259,7 +272,9 @@ async def test_a_failing_definition_costs_the_customers_other_journeys_nothing(o
     assert journey["snapshot"]["state"]["total"] == 3
 
 
-async def test_a_timer_that_cannot_be_decided_becomes_a_dead_letter_and_its_neighbours_fire(one: World) -> None:
+async def test_a_timer_that_cannot_be_decided_becomes_a_dead_letter_and_its_neighbours_fire(
+    one: World,
+) -> None:
     """A timer whose decision fails doesn't stop the lane: it is kept as a dead letter and can be armed again."""
     await one.start()
     await one.send("cus-1", "arm", {"timer": "explode", "delay_ms": 1})

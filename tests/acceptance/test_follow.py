@@ -15,7 +15,9 @@ from psycopg import sql
 
 from orchestrator import embedded
 from orchestrator.engine import keyring, lane
-from projections import exactly_once, publisher
+from projections.exactly_once import ExactlyOnce
+from projections.journeys import Journeys
+from projections.sending import send
 from tests.support.worker_process import WorkerProcess, environment_of
 from tests.support.world import Read, World, world
 
@@ -65,7 +67,10 @@ async def test_events_are_published_in_order_each_under_its_own_id(one: World) -
     await one.settled()
     log = {s: events for s, events in _log(one).items() if not s.startswith("/")}
     events = _by_subject(await one.read("events"))
-    assert {s: [(int(r.header("ce_id").rsplit("/", 1)[1]), r.header("ce_type")) for r in e] for s, e in events.items()} == log
+    assert {
+        s: [(int(r.header("ce_id").rsplit("/", 1)[1]), r.header("ce_type")) for r in e]
+        for s, e in events.items()
+    } == log
     assert all(r.header("ce_id").startswith(f"{s}/") for s, records in events.items() for r in records)
     outcomes = await one.read("outcomes")
     assert len({r.header("ce_id") for r in outcomes}) == len(outcomes) == 60
@@ -87,7 +92,9 @@ async def test_the_last_snapshot_of_each_journey_is_its_state(one: World) -> Non
     rows = {
         r["stream"]: r
         for n in range(one.settings.lanes)
-        for r in one.rows(f"SELECT stream, version, label, definition_version, snapshot FROM lane_{n:03d}.journeys")
+        for r in one.rows(
+            f"SELECT stream, version, label, definition_version, snapshot FROM lane_{n:03d}.journeys"
+        )
     }
     assert set(last) == set(rows)
     for stream, snapshot in last.items():
@@ -113,7 +120,10 @@ async def test_a_trace_is_carried_to_whatever_follows(one: World) -> None:
     assert len(effects) == 1
     for record in [*events, *effects]:
         assert (record.header("traceparent"), record.header("tracestate")) == (TRACE, "shop=1")
-    told = [(r.json["outcome"], r.json.get("duplicate", False), r.header("traceparent")) for r in await one.read("outcomes")]
+    told = [
+        (r.json["outcome"], r.json.get("duplicate", False), r.header("traceparent"))
+        for r in await one.read("outcomes")
+    ]
     assert told == [
         ("applied", False, TRACE), ("applied", True, TRACE.replace("-01", "-00")), ("dead_lettered", False, TRACE),
     ]  # fmt: skip
@@ -131,7 +141,6 @@ async def test_effects_are_sent_exactly_once_over_a_crash_between_sending_and_co
 ) -> None:
     """A follower that dies after sending and before committing its transaction leaves nothing behind: sent again, once."""
     crashes = 0
-    send = exactly_once.send
 
     async def crashing(*arguments: Any, **options: Any) -> None:
         nonlocal crashes
@@ -140,7 +149,7 @@ async def test_effects_are_sent_exactly_once_over_a_crash_between_sending_and_co
             crashes += 1
             raise Crash
 
-    monkeypatch.setattr(exactly_once, "send", crashing)
+    monkeypatch.setattr("projections.exactly_once.send", crashing)
     await one.start()
     for n in range(20):
         await one.send(f"cus-{n % 4}", "ask", id=f"k-{n}")
@@ -155,7 +164,7 @@ async def test_effects_are_sent_exactly_once_over_a_crash_right_after_committing
 ) -> None:
     """A follower that dies once its transaction is committed, before it knows, goes on after it."""
     crashed = 0
-    transact = exactly_once.ExactlyOnce._transact
+    transact = ExactlyOnce._transact
 
     async def crashing(self: Any, *arguments: Any) -> None:
         nonlocal crashed
@@ -164,7 +173,7 @@ async def test_effects_are_sent_exactly_once_over_a_crash_right_after_committing
             crashed += 1
             raise Crash
 
-    monkeypatch.setattr(exactly_once.ExactlyOnce, "_transact", crashing)
+    monkeypatch.setattr(ExactlyOnce, "_transact", crashing)
     await one.start()
     for n in range(20):
         await one.send(f"cus-{n % 4}", "ask", id=f"k-{n}")
@@ -174,10 +183,11 @@ async def test_effects_are_sent_exactly_once_over_a_crash_right_after_committing
     assert len(effects) == len({r.header("ce_id") for r in effects}) == 20
 
 
-async def test_a_crash_of_the_publisher_repeats_but_skips_nothing(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_of_the_publisher_repeats_but_skips_nothing(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A publisher that dies anywhere publishes again from where it had saved: every id is there, first copies in order."""
     calls = 0
-    send = publisher.send
 
     async def crashing(producer: Any, outs: Any, *arguments: Any, **options: Any) -> None:
         nonlocal calls
@@ -187,7 +197,7 @@ async def test_a_crash_of_the_publisher_repeats_but_skips_nothing(one: World, mo
             raise Crash
         await send(producer, outs, *arguments, **options)
 
-    monkeypatch.setattr(publisher, "send", crashing)
+    monkeypatch.setattr("projections.publisher.send", crashing)
     await one.start()
     await _traffic(one, customers=4)
     await one.until(lambda: calls > 4, "crashed")
@@ -199,15 +209,19 @@ async def test_a_crash_of_the_publisher_repeats_but_skips_nothing(one: World, mo
     assert len({r.header("ce_id") for r in await one.read("outcomes")}) == 20
 
 
-async def test_a_row_written_late_is_caught_up_after_a_crash(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_written_late_is_caught_up_after_a_crash(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Journeys changed but not yet written when a worker dies are written by the next owner, keys included."""
     await one.start()
     for runner in one.runners:
         for follower in runner.followers:
-            if follower.name == "journeys":
+            if isinstance(follower, Journeys):
                 follower._quiet_s = 3600.0
     await _traffic(one, customers=6)
-    await one.until(lambda: all(r.lane.offsets[one.settings.topic("commands")] >= 0 for r in one.runners), "handled")
+    await one.until(
+        lambda: all(r.lane.offsets[one.settings.topic("commands")] >= 0 for r in one.runners), "handled"
+    )
     await one.stop()
     await one.start()
     await _traffic(one, customers=6)
@@ -246,13 +260,17 @@ async def test_personal_data_is_nowhere_in_clear(
         await one.send(f"cus-{n}", "add", {"n": 1, "private": {"email": CANARY, "phone": [CANARY]}}, id="k")
         await one.send(f"cus-{n}", "add", {"n": 2, "private": {"email": CANARY}}, id="k")  # a conflict
         await one.send(f"cus-{n}", "add", {"n": -1, "private": {"email": CANARY}})
-        await one.send(f"cus-{n}", "add", {"n": 1, "private": CANARY})  # a decider that quotes it when it fails
+        await one.send(
+            f"cus-{n}", "add", {"n": 1, "private": CANARY}
+        )  # a decider that quotes it when it fails
     with WorkerProcess(environment, tmp_path / "worker.log") as worker:
         worker.start()
         await asyncio.to_thread(worker.wait_ready)
 
         async def written() -> bool:
-            done = sum(len(one.rows(f"SELECT 1 FROM lane_{n:03d}.journeys WHERE version >= 2")) for n in range(2))
+            done = sum(
+                len(one.rows(f"SELECT 1 FROM lane_{n:03d}.journeys WHERE version >= 2")) for n in range(2)
+            )
             return done == 6 and len(one.dead_letters()) == 6 and len(await one.read("outcomes")) == 30
 
         await one.until(written, "written")
@@ -275,7 +293,9 @@ async def test_personal_data_is_nowhere_in_clear(
     assert again
     await one.start()  # and whoever has the keys still reads it
     await one.settled()
-    frames = await one.runner(one.lane("cus-0")).lane._read_frames({s.text: s for s in [_stream(one, "cus-0")]})
+    frames = await one.runner(one.lane("cus-0")).lane._read_frames(
+        {s.text: s for s in [_stream(one, "cus-0")]}
+    )
     assert frames[0].state.private == {"email": CANARY, "phone": [CANARY]}
 
 
@@ -298,9 +318,9 @@ def _tables_with(one: World, word: str) -> list[str]:
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname LIKE 'lane%%' OR schemaname = 'orchestrator'"
         ).fetchall()
         for schema, table in tables:
-            query = sql.SQL("SELECT count(*) FROM {t} AS row WHERE row::text LIKE %s OR row::text LIKE %s").format(
-                t=sql.Identifier(schema, table)
-            )
+            query = sql.SQL(
+                "SELECT count(*) FROM {t} AS row WHERE row::text LIKE %s OR row::text LIKE %s"
+            ).format(t=sql.Identifier(schema, table))
             row = connection.execute(query, (f"%{word}%", f"%{word.encode().hex()}%")).fetchone()
             assert row is not None
             if row[0]:
@@ -360,8 +380,11 @@ async def test_metrics_have_no_label_for_a_journey_or_a_customer(
         after = await asyncio.to_thread(_get, url)
     for word in ("cus-1", "other-", "id-of", "acme/c", "k-1"):
         assert word not in after
-    assert len(re.findall(r'^journey_forwarded_total\{source="', after, re.M)) <= 101
-    series = [len([s for s in page.splitlines() if not s.startswith(("#", "journey_forwarded"))]) for page in (before, after)]
+    assert len(re.findall(r'^journey_forwarded_total\{source="', after, re.MULTILINE)) <= 101
+    series = [
+        len([s for s in page.splitlines() if not s.startswith(("#", "journey_forwarded"))])
+        for page in (before, after)
+    ]
     assert series[1] - series[0] < 40
     assert 'journey_commands_total{duplicate="false",outcome="applied"}' in after
 
@@ -401,7 +424,9 @@ async def test_a_moved_timer_fires_at_its_new_time_and_a_cancelled_one_never(one
     await one.until(lambda: _fired(one, "moved"), "the moved one fired")
     await one.settled()
     [fired] = await _fired(one, "moved")
-    due = [r.json["due_ms"] for r in await one.read("events") if r.header("ce_type") == "journey.timer_armed.v1"]
+    due = [
+        r.json["due_ms"] for r in await one.read("events") if r.header("ce_type") == "journey.timer_armed.v1"
+    ]
     assert fired["at_ms"] >= max(due)
     assert await _fired(one, "cancelled") == []
 
@@ -467,7 +492,11 @@ async def test_many_timers_due_at_once_each_fire_once(one: World) -> None:
         key = one.owner(f"cus-{n}").encode()
         sent.append(
             await one.producer.send(
-                one.settings.topic("commands"), value, key=key, headers=headers, partition=one.lane(f"cus-{n}")
+                one.settings.topic("commands"),
+                value,
+                key=key,
+                headers=headers,
+                partition=one.lane(f"cus-{n}"),
             )
         )
     await asyncio.gather(*sent)

@@ -13,8 +13,6 @@ PLANTED = [
     ("kafka_offset_trusted", ownership.offsets_ahead, "never decided: lost"),
     ("kafka_offset_trusted", ownership.offsets_behind, "outcomes not one a message"),
     ("integrity_error_ignored", ownership.log_collision, "never decided: lost"),
-    ("cache_kept", ownership.two_groups, ""),
-    ("greater_than", ownership.two_groups, ""),
 ]
 
 

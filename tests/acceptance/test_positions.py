@@ -56,13 +56,17 @@ async def _truncate(one: World, topic: str, lane: int, before: int) -> None:
     admin = AIOKafkaAdminClient(**one.settings.kafka())
     await admin.start()
     try:
-        await admin.delete_records({TopicPartition(one.settings.topic(topic), lane): RecordsToDelete(before_offset=before)})
+        await admin.delete_records(
+            {TopicPartition(one.settings.topic(topic), lane): RecordsToDelete(before_offset=before)}
+        )
     finally:
         await admin.close()
 
 
 def _rebased(one: World, lane: int) -> list[Any]:
-    rows = one.rows(f"SELECT state FROM lane_{lane:03d}.stored_events WHERE topic = 'lane.rebased.v1' ORDER BY 1")
+    rows = one.rows(
+        f"SELECT state FROM lane_{lane:03d}.stored_events WHERE topic = 'lane.rebased.v1' ORDER BY 1"
+    )
     return [orjson.loads(bytes(r["state"]))["data"] for r in rows]
 
 
@@ -83,7 +87,9 @@ async def test_a_stray_is_forwarded_once_and_decided_in_its_own_lane(one: World)
     assert await _total(one, customer) == 5
     assert [r["topic"] for r in one.rows("SELECT topic FROM lane_001.stored_events")] == ["lane.forwarded.v1"]
     sent = [r for r in await one.read("commands") if "journey-hops" in r.headers]
-    assert [(r.partition, r.header("journey-hops"), r.key) for r in sent] == [(0, "1", one.owner(customer).encode())]
+    assert [(r.partition, r.header("journey-hops"), r.key) for r in sent] == [
+        (0, "1", one.owner(customer).encode())
+    ]
     assert REGISTRY.get_sample_value("journey_forwarded_total", {"source": "tests"}) == before + 1
     await one.send(customer, data={"n": 5}, id="astray")
     await one.settled()
@@ -189,7 +195,9 @@ async def test_a_log_whose_tail_was_lost_is_read_again(one: World) -> None:
     assert [o["id"] for o in duplicates] == ["k-0", "k-1", "k-2"]
 
 
-async def test_retention_beyond_the_position_stops_the_lane_until_an_operator_accepts_the_gap(one: World) -> None:
+async def test_retention_beyond_the_position_stops_the_lane_until_an_operator_accepts_the_gap(
+    one: World,
+) -> None:
     """Messages deleted unread are never skipped silently: the lane stops, unready, naming the gap and the cure."""
     await one.start()
     mine, others = one.customers(0, 1)[0], one.customers(1, 1)[0]
@@ -321,7 +329,9 @@ async def test_a_restart_reads_on_after_the_position_whatever_kafkas_group_says(
 async def _commit_for_the_group(one: World, offsets: dict[TopicPartition, int]) -> None:
     from aiokafka import AIOKafkaConsumer
 
-    reader = AIOKafkaConsumer(**one.settings.kafka(), group_id=one.settings.consumer_group, enable_auto_commit=False)
+    reader = AIOKafkaConsumer(
+        **one.settings.kafka(), group_id=one.settings.consumer_group, enable_auto_commit=False
+    )
     await reader.start()
     try:
         reader.assign(list(offsets))
@@ -420,7 +430,9 @@ async def test_a_producers_transactions_delay_no_timer(one: World) -> None:
     """The end of a producer's transaction takes an offset that no reader gets: timers fire all the same."""
     await one.start()
     [customer] = one.customers(0, 1)
-    producer = AIOKafkaProducer(**one.settings.kafka(), transactional_id=f"{one.settings.topic_prefix}upstream")
+    producer = AIOKafkaProducer(
+        **one.settings.kafka(), transactional_id=f"{one.settings.topic_prefix}upstream"
+    )
     await producer.start()
     try:
         headers = list(one.headers(customer, "arm", "k-1").items())
@@ -434,13 +446,17 @@ async def test_a_producers_transactions_delay_no_timer(one: World) -> None:
         await producer.stop()
 
 
-async def test_workers_of_one_group_share_the_lanes_and_take_over(one: World, servers: embedded.Servers) -> None:
+async def test_workers_of_one_group_share_the_lanes_and_take_over(
+    one: World, servers: embedded.Servers
+) -> None:
     """Two workers divide the lanes; when one leaves, the other has them all."""
     await one.start()
     other = World(one.settings, one._kinds)
     other.begin()
     try:
-        await one.until(lambda: len(one.runners) == len(other.runners) == 1 and other.readiness()["ready"], "shared")
+        await one.until(
+            lambda: len(one.runners) == len(other.runners) == 1 and other.readiness()["ready"], "shared"
+        )
     finally:
         await other.stop()
     await one.until(lambda: len(one.runners) == 2 and one.readiness()["ready"], "all taken over")

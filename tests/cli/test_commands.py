@@ -1,8 +1,12 @@
 import json
 import secrets
 
+import pytest
+
 from tests.cli.calling import SHOP
 from tests.cli.conftest import Shop
+
+pytestmark = pytest.mark.xdist_group("cli-shop")  # one installation for all
 
 
 def event(customer: str, type_: str, key: str, **payload: object) -> str:

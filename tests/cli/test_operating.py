@@ -2,12 +2,16 @@ import asyncio
 import json
 import secrets
 
+import pytest
+
 from aiokafka import AIOKafkaProducer
 
 from orchestrator.core.addresses import lane_of
 from tests.cli.calling import SHOP, call
 from tests.cli.conftest import Shop
 from tests.cli.test_commands import command
+
+pytestmark = pytest.mark.xdist_group("cli-shop")  # one installation for all
 
 
 def letters(shop: Shop, source_id: str, *arguments: str) -> list[dict]:

@@ -23,10 +23,14 @@ from orchestrator.core.errors import Malformed
 
 # Everything that joins segments, and its percent-encodings, so that collisions would be found quickly.
 _TRICKY = st.text(alphabet=":/%@~ \\ac3A2F0é😀\u0301", min_size=1, max_size=6)
-_ANY = st.text(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=20)
+_ANY = st.text(
+    alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=20
+)
 _SEGMENT = _TRICKY | _ANY
 _KIND = st.sampled_from(["lifecycle", "flow", "toy"])
-_OWNER = st.builds(Owner, _SEGMENT, st.sampled_from([CUSTOMER, RESOURCE]), _SEGMENT.map(lambda s: s.replace("@", "a")))
+_OWNER = st.builds(
+    Owner, _SEGMENT, st.sampled_from([CUSTOMER, RESOURCE]), _SEGMENT.map(lambda s: s.replace("@", "a"))
+)
 _STREAM = st.builds(Stream, _OWNER, _KIND, _SEGMENT, st.just("") | _SEGMENT)
 
 

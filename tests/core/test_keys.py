@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 from orchestrator.core.keys import ENTRY_BYTES, KeyLog
 
 # Few byte values, so that hashes overlap each other's entries and versions.
-_HASH = st.lists(st.sampled_from([0, 1, 255]), min_size=8, max_size=8).map(bytes) | st.binary(min_size=8, max_size=8)
+_HASH = st.lists(st.sampled_from([0, 1, 255]), min_size=8, max_size=8).map(bytes) | st.binary(
+    min_size=8, max_size=8
+)
 
 
 def _added(hashes: list[bytes]) -> tuple[KeyLog, dict[bytes, int]]:

@@ -3,7 +3,13 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import Malformed, Undecidable
-from orchestrator.core.events import CommandIgnored, CommandRejected, EffectRequested, JourneyStarted, TimerArmed
+from orchestrator.core.events import (
+    CommandIgnored,
+    CommandRejected,
+    EffectRequested,
+    JourneyStarted,
+    TimerArmed,
+)
 from orchestrator.core.messages import Outcome
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.frame import Frame, timer_id
@@ -41,12 +47,16 @@ def test_a_repeat_of_an_earlier_batch_tells_the_first_outcome() -> None:
     batch = _decided(engine, again, command(data={"n": -5}), command(id="k3"))
     assert batch.events == []
     assert engine.outcomes(batch) == [
-        Outcome("rejected", "tests", "k1", STREAM.text, 1, duplicate=True, reason="toy.negative", detail={"n": -5}),
+        Outcome(
+            "rejected", "tests", "k1", STREAM.text, 1, duplicate=True, reason="toy.negative", detail={"n": -5}
+        ),
         Outcome("applied", "tests", "k3", STREAM.text, 4, duplicate=True),
     ]
 
 
-@pytest.mark.parametrize("other", [{"data": {"n": 2}}, {"data": {"n": 1, "m": 1}}, {"type": "ask", "data": {"n": 1}}])
+@pytest.mark.parametrize(
+    "other", [{"data": {"n": 2}}, {"data": {"n": 1, "m": 1}}, {"type": "ask", "data": {"n": 1}}]
+)
 def test_the_same_key_with_another_body_is_a_conflict(other: dict[str, Any]) -> None:
     """A key that comes back with another body or type is refused and changes nothing."""
     engine, one = Engine(), frame()
@@ -230,7 +240,7 @@ def test_backfill_fires_what_was_due_before_in_order_and_at_its_time() -> None:
     """Imported history sees its timers fire when they were due, before the next imported command."""
     engine, one = Engine(), frame()
     old_ms = NOW_MS - 10_000_000
-    history = {"backfill": True}
+    history: dict[str, Any] = {"backfill": True}
     batch = _decided(
         engine,
         one,
@@ -240,7 +250,10 @@ def test_backfill_fires_what_was_due_before_in_order_and_at_its_time() -> None:
         command(id="d", time_ms=old_ms + 5000, **history),
     )
     fired = [r.envelope for r in batch.events if r.envelope.source == "engine/timers"]
-    assert [(e.id.split("#")[1], e.at_ms) for e in fired] == [("early", old_ms + 1001), ("late", old_ms + 3000)]
+    assert [(e.id.split("#")[1], e.at_ms) for e in fired] == [
+        ("early", old_ms + 1001),
+        ("late", old_ms + 3000),
+    ]
     assert batch.events[-1].envelope.at_ms == old_ms + 5000
     assert [type(r.envelope.data).__name__ for r in batch.events[-3:]] == ["Added"] * 3
     assert set(one.timers) == {"never"}

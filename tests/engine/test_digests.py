@@ -9,7 +9,9 @@ from orchestrator.core.errors import Malformed
 from orchestrator.engine.digests import canonical, digest, key_hash
 from tests.support.memory import SECRET, STREAM
 
-_WORD = st.text(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=8)
+_WORD = st.text(
+    alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=8
+)
 _DATA = st.dictionaries(_WORD, st.integers(-(2**63), 2**63) | _WORD | st.none(), max_size=6)
 
 

@@ -10,13 +10,19 @@ from orchestrator.engine.frame import Frame, Snapshot
 from tests.support.memory import NOW_MS, SECRET, STREAM, Engine, command, frame, same
 
 _TIMERS = st.sampled_from(["a", "b#1", "#"])
-_PRIVATE = st.just({}) | st.dictionaries(st.sampled_from(["name", "mail"]), st.text(max_size=3), min_size=1)
-_COMMANDS = st.one_of(
+_PRIVATE: st.SearchStrategy[dict[str, str]] = st.just({}) | st.dictionaries(
+    st.sampled_from(["name", "mail"]), st.text(max_size=3), min_size=1
+)
+_COMMANDS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.tuples(st.just("add"), st.builds(lambda n, p: {"n": n, "private": p}, st.integers(-2, 5), _PRIVATE)),
-    st.tuples(st.just("arm"), st.builds(lambda t, d: {"timer": t, "delay_ms": d}, _TIMERS, st.integers(0, 300))),
+    st.tuples(
+        st.just("arm"), st.builds(lambda t, d: {"timer": t, "delay_ms": d}, _TIMERS, st.integers(0, 300))
+    ),
     st.tuples(st.just("disarm"), st.builds(lambda t: {"timer": t}, _TIMERS)),
     st.tuples(st.just("ask"), st.just({})),
-    st.tuples(st.just("misbehave"), st.sampled_from([{"how": "raise"}, {"how": "unstorable"}, {"how": "evolve"}])),
+    st.tuples(
+        st.just("misbehave"), st.sampled_from([{"how": "raise"}, {"how": "unstorable"}, {"how": "evolve"}])
+    ),
 )
 
 
@@ -32,7 +38,11 @@ class Lane(RuleBasedStateMachine):
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.snapshots: list[tuple[Snapshot, int, bytes]] = []
 
-    @rule(new=st.lists(_COMMANDS, max_size=5), again=st.lists(st.integers(0, 50), max_size=3), late_ms=st.integers(0, 200))
+    @rule(
+        new=st.lists(_COMMANDS, max_size=5),
+        again=st.lists(st.integers(0, 50), max_size=3),
+        late_ms=st.integers(0, 200),
+    )
     def handle(self, new: list[tuple[str, dict[str, Any]]], again: list[int], late_ms: int) -> None:
         self.now_ms += late_ms
         batch = self.engine.batch(self.now_ms)
@@ -111,7 +121,5 @@ class Lane(RuleBasedStateMachine):
 
 
 TestAFrameIsItsLog = Lane.TestCase
-TestAFrameIsItsLog.__doc__ = (
-    "Whatever happened, a frame in memory, one rebuilt from the log, and one from any snapshot and its tail are equal."
-)
+TestAFrameIsItsLog.__doc__ = "Whatever happened, a frame in memory, one rebuilt from the log, and one from any snapshot and its tail are equal."
 TestAFrameIsItsLog.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

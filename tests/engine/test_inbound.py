@@ -25,9 +25,13 @@ HEADERS = {
     "ce_subject": STREAM.text,
     "content-type": "application/json",
 }
-_TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
+_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
     max_leaves=10,
 )
@@ -43,7 +47,9 @@ def _decode(message: Message, *, raw: bool = False) -> Command:
     return inbound.decode(message, raw=raw, default_organization="default")
 
 
-def _event(id: str, source: str, type: str, moment: datetime, data: dict[str, Any], more: dict[str, str]) -> CloudEvent:
+def _event(
+    id: str, source: str, type: str, moment: datetime, data: dict[str, Any], more: dict[str, str]
+) -> CloudEvent:
     return CloudEvent(
         {
             "id": id,
@@ -82,7 +88,9 @@ def test_what_the_cloudevents_sdk_writes_is_read(
     write: Any, id: str, source: str, type: str, moment: datetime, data: dict[str, Any], more: dict[str, str]
 ) -> None:
     """Producers may use the CloudEvents SDK, in binary or structured mode: every attribute arrives."""
-    message = _written(write(_event(id, source, type, moment, data, more), JSONFormat(), key_mapper=lambda _e: "k"))
+    message = _written(
+        write(_event(id, source, type, moment, data, more), JSONFormat(), key_mapper=lambda _e: "k")
+    )
     command = _decode(message)
     assert (command.id, command.source, command.type) == (id, source, type)
     assert command.stream == STREAM
@@ -97,7 +105,10 @@ def test_what_the_cloudevents_sdk_writes_is_read(
 
 def test_a_structured_flag_may_be_a_json_boolean() -> None:
     """CloudEvents has a boolean type: `backfill` means the same as a word and as a JSON boolean."""
-    body = {k.removeprefix("ce_"): v for k, v in HEADERS.items() if k.startswith("ce_")} | {"backfill": True, "data": {}}
+    body = {k.removeprefix("ce_"): v for k, v in HEADERS.items() if k.startswith("ce_")} | {
+        "backfill": True,
+        "data": {},
+    }
     structured = {"content-type": "application/cloudevents+json; charset=utf-8"}
     assert _decode(_message(structured, orjson.dumps(body))).backfill
 
@@ -159,11 +170,21 @@ MALFORMED: list[tuple[str, Message, str]] = [
     ("encoded e-mail", _message(HEADERS | {"ce_subject": "acme/c/a%40b.c/toy:t"}), "malformed"),
     ("other spelling", _message(HEADERS | {"ce_subject": "acme/c/cus%2d1/toy:t"}), "malformed"),
     ("long customer", _message(HEADERS | {"ce_subject": f"acme/c/{'x' * 129}/toy:t"}), "malformed"),
-    ("structured, truncated", _message({"content-type": "application/cloudevents+json"}, b'{"id":'), "bad_json"),
-    ("structured, no data", _message({"content-type": "application/cloudevents+json"}, b'{"id":"1"}'), "bad_json"),
+    (
+        "structured, truncated",
+        _message({"content-type": "application/cloudevents+json"}, b'{"id":'),
+        "bad_json",
+    ),
+    (
+        "structured, no data",
+        _message({"content-type": "application/cloudevents+json"}, b'{"id":"1"}'),
+        "bad_json",
+    ),
     (
         "structured, number as id",
-        _message({"content-type": "application/cloudevents+json"}, b'{"id":1,"source":"s","type":"t","data":{}}'),
+        _message(
+            {"content-type": "application/cloudevents+json"}, b'{"id":1,"source":"s","type":"t","data":{}}'
+        ),
         "missing_header",
     ),
 ]

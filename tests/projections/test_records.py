@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.addresses import lane_stream
 from orchestrator.core.events import CommandIgnored, CommandRejected, EffectRequested, Event, JourneyStarted
-from orchestrator.core.lane_events import BatchNoted, DeadLettered, DeadLetterDiscarded, Forwarded, Rebased
+from orchestrator.core.lane_events import BatchNoted, DeadLetterDiscarded, DeadLettered, Forwarded, Rebased
 from orchestrator.core.messages import Outcome
 from orchestrator.engine.envelope import Envelope, Recorded
 from projections.publisher import render
@@ -100,7 +100,9 @@ def test_private_fields_leave_only_towards_the_effect_runner(private: dict[str, 
 
 def test_an_effect_is_named_once_and_for_all() -> None:
     """The provider's idempotency key stays the same over attempts; the message's id tells attempts apart."""
-    first = effect_record(_recorded(EffectRequested("e1", "ask", "log", {"a": 2**70}, timeout_ms=5), traceparent=TRACE))
+    first = effect_record(
+        _recorded(EffectRequested("e1", "ask", "log", {"a": 2**70}, timeout_ms=5), traceparent=TRACE)
+    )
     again = effect_record(_recorded(EffectRequested("e1", "ask", "log", {}, attempt=2)))
     assert _value(first) | {"params": None} == {
         "effect": "e1", "attempt": 1, "action": "ask", "type": "log", "params": None, "timeout_ms": 5,
@@ -137,7 +139,17 @@ def _kept(**more: Any) -> dict[str, Any]:
 
 def _letter(**more: Any) -> DeadLettered:
     return DeadLettered(
-        "dl-1", "journeys.commands", 3, 17, "bad_json", "not a JSON object", "tests", "k1", "add", STREAM.text, _kept(**more)
+        "dl-1",
+        "journeys.commands",
+        3,
+        17,
+        "bad_json",
+        "not a JSON object",
+        "tests",
+        "k1",
+        "add",
+        STREAM.text,
+        _kept(**more),
     )
 
 
@@ -165,12 +177,18 @@ def test_a_dead_letter_is_the_message_itself_and_why() -> None:
 
 def test_a_raw_events_dead_letter_has_its_own_topic() -> None:
     """Shops look for their events where the seed's dead letters go."""
-    assert set(_by_topic(render(_recorded(_letter(raw=True), stream=LANE.text)))) == {"raw_dead_letters", "outcomes"}
+    assert set(_by_topic(render(_recorded(_letter(raw=True), stream=LANE.text)))) == {
+        "raw_dead_letters",
+        "outcomes",
+    }
 
 
 def test_a_message_too_large_for_the_dead_letter_topic_stays_in_the_log() -> None:
     """A message that fills its own topic's limit must not stop the publisher: its record says what was left out."""
-    for change in ({"value": base64.b64encode(bytes(4 << 20)).decode()}, {"headers": [["h", "A" * (5 << 20)]]}):
+    for change in (
+        {"value": base64.b64encode(bytes(4 << 20)).decode()},
+        {"headers": [["h", "A" * (5 << 20)]]},
+    ):
         letter = _by_topic(render(_recorded(_letter(**change), stream=LANE.text)))["dead_letters"]
         assert letter.value is None
         assert sum(len(n) + len(v) for n, v in letter.headers) < 4096

@@ -1,7 +1,9 @@
 """The engine's parts in memory: definitions, keys and records without a server."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
+
+import msgspec
 
 from orchestrator.core.addresses import Stream, customer
 from orchestrator.core.decider import Definition, JourneyKind
@@ -111,7 +113,7 @@ def frame(stream: Stream = STREAM, kind: JourneyKind = TOY) -> Frame:
     return Frame(stream, kind)
 
 
-def command(type: str = "add", id: str = "k1", stream: Stream | None = STREAM, **more: Any) -> Command:  # noqa: A002
+def command(type: str = "add", id: str = "k1", stream: Stream | None = STREAM, **more: Any) -> Command:
     """A command; `data` defaults to one that fits its type."""
     data = more.pop("data", {"n": 1} if type == "add" else {})
     owner = stream.owner if stream is not None else STREAM.owner
@@ -128,11 +130,11 @@ def same(one: Frame, other: Frame) -> None:
     assert bytes(one.keys.packed) == bytes(other.keys.packed)
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct):
     """A consumed Kafka record, as far as the engine reads one."""
 
     value: bytes | None = b"{}"
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Sequence[tuple[str, bytes]] = ()
     key: bytes | None = b"acme/c/cus-1"
     topic: str = "journeys.commands"
     partition: int = 0

@@ -34,7 +34,7 @@ def _with_lying_offsets(scene: Scene, *, at_end: bool) -> None:
     scene.ledger.publish(500)
     faults.lie_about_offsets(scene, at_end=at_end)
     worker.start().wait_ready()
-    scene.ledger.publish(100)
+    scene.ledger.publish(500)
     scene.await_done(40)
     _nothing_wrong(scene)
 

@@ -53,9 +53,9 @@ class Toy:
     """`add {n}`, `arm {timer, delay_ms}`, `disarm {timer}`, `ask {}`, `misbehave {how}`."""
 
     name = "toy"
-    events = (Added, Unfoldable)
+    events: tuple[type[Event], ...] = (Added, Unfoldable)
     fold_version = 1
-    schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
+    schema: Mapping[str, Any] = {"type": "object"}
 
     def check(self, document: Mapping[str, Any]) -> Sequence[Problem]:
         return ()
@@ -93,14 +93,18 @@ class Toy:
             case "add", {"n": n, **rest}:
                 if n < 0:
                     raise Rejected("toy.negative", n=n)
-                return [*begun, Added(n, rest.get("private", {}))]
+                private: Any = rest.get("private", {})
+                return [*begun, Added(n, private)]
             case "arm", {"timer": timer, "delay_ms": delay_ms}:
                 return [*begun, TimerArmed(timer, facts.occurred_ms + delay_ms)]
             case "disarm", {"timer": timer}:
                 return [*begun, TimerCancelled(timer)]
             case "ask", {}:
                 effect = f"e{facts.version + 1}"
-                return [*begun, EffectRequested(effect, "ask", "log", {}, suppressed=not facts.perform_effects)]
+                return [
+                    *begun,
+                    EffectRequested(effect, "ask", "log", {}, suppressed=not facts.perform_effects),
+                ]
             case "misbehave", {"how": how}:
                 return misbehave(how)
         return []

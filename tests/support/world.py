@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -59,7 +60,9 @@ class World:
     async def start(self) -> None:
         """Start a worker and wait until all its lanes move."""
         self.begin()
-        await self.until(lambda: self.readiness()["ready"] and len(self.runners) == self.settings.lanes, "ready")
+        await self.until(
+            lambda: self.readiness()["ready"] and len(self.runners) == self.settings.lanes, "ready"
+        )
 
     def begin(self) -> None:
         """Start a worker; what becomes of it is the test's to see."""
@@ -111,7 +114,7 @@ class World:
         while True:
             before = [r.lane.position for r in self.runners]
             ends = await self.ends(*topics)
-            await self.until(lambda: self._handled(ends), "handled")
+            await self.until(partial(self._handled, ends), "handled")
             await self.until(self._followed, "followed")
             if before == [r.lane.position for r in self.runners] and ends == await self.ends(*topics):
                 return
@@ -156,16 +159,26 @@ class World:
         }
 
     async def send(
-        self, customer: str, type: str = "add", data: Any = None, *, id: str | None = None, **more: Any  # noqa: A002
+        self,
+        customer: str,
+        type: str = "add",
+        data: Any = None,
+        *,
+        id: str | None = None,
+        **more: Any,
     ) -> TopicPartition:
         """Publish a command; `headers` add or (None) remove, `value`, `key`, `partition`, `topic`, `stream` replace."""
         self._ids += 1
-        headers: dict[str, Any] = self.headers(customer, type, id or f"id-{self._ids}", more.get("stream", "toy:t"))
+        headers: dict[str, Any] = self.headers(
+            customer, type, id or f"id-{self._ids}", more.get("stream", "toy:t")
+        )
         headers |= more.get("headers", {})
         made = [(k, v if isinstance(v, bytes) else v.encode()) for k, v in headers.items() if v is not None]
         value = more.get("value", orjson.dumps({"n": 1} if data is None and type == "add" else data or {}))
         key = more.get("key", self.owner(customer).encode())
-        return await self.put(more.get("topic", "commands"), value, key, made, more.get("partition", self.lane(customer)))
+        return await self.put(
+            more.get("topic", "commands"), value, key, made, more.get("partition", self.lane(customer))
+        )
 
     async def put(
         self,
@@ -184,7 +197,9 @@ class World:
         """Publish a raw event of the shop's flat shape."""
         event = {"userId": customer, "type": type_, "payload": {"n": n}, "idempotencyKey": key}
         organization = [("ce_organization", b"acme")]
-        await self.put("raw", orjson.dumps(event), self.owner(customer).encode(), organization, self.lane(customer))
+        await self.put(
+            "raw", orjson.dumps(event), self.owner(customer).encode(), organization, self.lane(customer)
+        )
 
     async def ends(self, *topics: str) -> dict[TopicPartition, int]:
         async with self._reader() as reader:
@@ -211,7 +226,10 @@ class World:
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[AIOKafkaConsumer]:
         reader = AIOKafkaConsumer(
-            **self.settings.kafka(), isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
+            **self.settings.kafka(),
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
         )
         await reader.start()
         try:
@@ -233,7 +251,9 @@ class World:
         with psycopg.connect(self.settings.database_url) as connection:
             connection.execute(statement.encode(), params)
 
-    def publish(self, definition: str = "t", version: int = 1, document: Any = None, kind: str = "toy") -> None:
+    def publish(
+        self, definition: str = "t", version: int = 1, document: Any = None, kind: str = "toy"
+    ) -> None:
         """Publish a definition, as another process would."""
         text = orjson.dumps(DOCUMENT if document is None else document).decode()
         self.execute(
@@ -247,7 +267,9 @@ class World:
 
     async def ask_raw(self, lane: int, control: str, text: str) -> str:
         name, schema = uuid4().hex, f"lane_{lane:03d}"
-        self.execute(f"INSERT INTO {schema}.controls (id, type, data) VALUES (%s, %s, %s)", name, control, text)
+        self.execute(
+            f"INSERT INTO {schema}.controls (id, type, data) VALUES (%s, %s, %s)", name, control, text
+        )
 
         def answer() -> Any:
             return self.rows(f"SELECT answer FROM {schema}.controls WHERE id = %s", name)[0]["answer"]
@@ -257,7 +279,11 @@ class World:
     def dead_letters(self) -> list[dict[str, Any]]:
         """The read model, lane by lane."""
         lanes = range(self.settings.lanes)
-        return [r | {"lane": n} for n in lanes for r in self.rows(f"SELECT * FROM lane_{n:03d}.dead_letters ORDER BY version")]
+        return [
+            r | {"lane": n}
+            for n in lanes
+            for r in self.rows(f"SELECT * FROM lane_{n:03d}.dead_letters ORDER BY version")
+        ]
 
     def journey(self, customer: str, stream: str = "toy:t") -> dict[str, Any] | None:
         """Version and snapshot of a journey's row."""
@@ -282,7 +308,10 @@ async def world(
         "consumer_group": f"{topic_prefix}group",
     }
     made = Settings(
-        kafka_bootstrap_servers=bootstrap, database_url=dsn, topic_prefix=topic_prefix, **{**chosen, **settings}
+        kafka_bootstrap_servers=bootstrap,
+        database_url=dsn,
+        topic_prefix=topic_prefix,
+        **{**chosen, **settings},
     )
     databases = Databases(made)
     try:
@@ -290,7 +319,9 @@ async def world(
     finally:
         databases.close()
     one = World(made, kinds)
-    one._producer = AIOKafkaProducer(**made.kafka(), acks="all", enable_idempotence=True, max_request_size=8 << 20)
+    one._producer = AIOKafkaProducer(
+        **made.kafka(), acks="all", enable_idempotence=True, max_request_size=8 << 20
+    )
     await one._producer.start()
     try:
         yield one

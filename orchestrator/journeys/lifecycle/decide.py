@@ -11,7 +11,7 @@ from orchestrator.journeys import effects
 from orchestrator.journeys.effects import Settled
 from orchestrator.journeys.lifecycle.commands import Destroy, HandleEvent, Restart, SetContext, Start
 from orchestrator.journeys.lifecycle.events import ContextSet, Destroyed, EventNoted, Moved, Reset
-from orchestrator.journeys.lifecycle.model import Compiled
+from orchestrator.journeys.lifecycle.model import Branch, Compiled
 from orchestrator.journeys.lifecycle.outside import changes
 from orchestrator.journeys.lifecycle.state import LifecycleState, deadline_ms
 from orchestrator.journeys.lifecycle.turn import INTERNAL_EVENTS_MAX, Turn
@@ -87,13 +87,7 @@ def _receive(turn: Turn, event_type: str, payload: Mapping[str, Any], *, custome
         record = compiled.record.get(event_type)
         if record is not None:
             turn.record(record)
-        branch = None
-        refused: tuple[str, ...] = ()
-        for candidate in leaf.on.get(event_type, ()):
-            if candidate.when is None or turn.holds(candidate.when):
-                branch = candidate
-                break
-            refused = (*refused, candidate.id)
+        branch, refused = _choose(turn, leaf.on.get(event_type, ()))
         if branch is not None:
             turn.assign(branch.assign)
     except RuleFailed as failure:
@@ -132,6 +126,16 @@ def _receive(turn: Turn, event_type: str, payload: Mapping[str, Any], *, custome
         )
     if guard_actions or (branch is not None and not branch.plain):
         turn.follow(state, guard_actions, branch)
+
+
+def _choose(turn: Turn, candidates: tuple[Branch, ...]) -> tuple[Branch | None, tuple[str, ...]]:
+    """The first candidate whose condition holds, and the ids of those refused before it."""
+    refused: tuple[str, ...] = ()
+    for candidate in candidates:
+        if candidate.when is None or turn.holds(candidate.when):
+            return candidate, refused
+        refused = (*refused, candidate.id)
+    return None, refused
 
 
 def _send_itself(turn: Turn) -> None:

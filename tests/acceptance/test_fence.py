@@ -1,0 +1,78 @@
+"""The compare-and-set of positions, and what an owner forgets when it meets it: on a real database, without a broker."""
+
+from collections.abc import Iterator
+
+import pytest
+from eventsourcing.persistence import IntegrityError
+
+from orchestrator.core.errors import Fenced
+from orchestrator.core.lane_events import BatchNoted
+from orchestrator.engine import store as store_module
+from orchestrator.engine.lane import Lane
+from orchestrator.engine.positions import IN
+from orchestrator.engine.store import LaneStore, Move
+from tests.support import plants
+from tests.support.lanes import TOPIC, Installation, Request
+
+
+@pytest.fixture
+def installation(database: str) -> Iterator[Installation]:
+    made = Installation(database)
+    yield made
+    made.close()
+
+
+def a_stale_owner_moves(installation: Installation) -> None:
+    """Of two owners that saw the same position, the second to write must be refused, however far it wants to go."""
+    first, second = (LaneStore(installation.databases.of_lane(0), 0) for _ in range(2))
+    at = first.positions()[IN + TOPIC].at
+    first.move([Move(IN + TOPIC, at, at + 10)])
+    with pytest.raises(Fenced):
+        second.move([Move(IN + TOPIC, at, at + 50)])
+    assert first.positions()[IN + TOPIC].at == at + 10
+
+
+async def an_owner_goes_on_after_another_wrote(installation: Installation) -> None:
+    """Fenced, it opens anew and decides on what the other one left: repeats are repeats, versions follow on."""
+    first = await installation.lane()
+    customer = first.customers(1)[0]
+    await first.handle(Request(customer, "add", {"n": 1}, "one"))
+    second = await installation.lane()
+    await second.handle(Request(customer, "add", {"n": 2}, "two"))
+    with pytest.raises(Fenced):
+        await first.handle(Request(customer, "add", {"n": 3}, "three"))
+    await first.lane.open()
+    first._offset = first.lane.offsets[TOPIC]
+    committed = await first.handle(
+        Request(customer, "add", {"n": 2}, "two"), Request(customer, "add", {"n": 3}, "three")
+    )
+    added = [e for e in committed.events if e.name == "toy.added.v1"]
+    assert [(e.version, e.envelope.data.n) for e in added] == [(4, 3)]  # after started, 1, 2
+    [noted] = [e.envelope.data for e in committed.events if isinstance(e.envelope.data, BatchNoted)]
+    assert [(o.id, o.duplicate) for o in noted.outcomes] == [("two", True)]
+
+
+def test_a_stale_owner_is_fenced(installation: Installation) -> None:
+    """A position moves only from where its owner believes it to be: a second owner is refused, not just overtaken."""
+    a_stale_owner_moves(installation)
+
+
+async def test_a_fenced_owner_forgets_what_it_knew(installation: Installation) -> None:
+    """After another owner's commit nothing is decided from memory."""
+    await an_owner_goes_on_after_another_wrote(installation)
+
+
+def test_greater_than_would_be_found(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 'greater than' instead of compare-and-set, the test of the fence fails."""
+    monkeypatch.setitem(store_module._STATEMENTS, "move", store_module._STATEMENTS["move"])
+    plants.greater_than()
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        a_stale_owner_moves(installation)
+
+
+async def test_a_kept_cache_would_be_found(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With frames kept after fencing, the test of forgetting fails."""
+    monkeypatch.setattr(Lane, "open", Lane.open)
+    plants.cache_kept()
+    with pytest.raises(IntegrityError):
+        await an_owner_goes_on_after_another_wrote(installation)
