@@ -8,7 +8,7 @@
 export PYTHON
 ARGS ?=
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --junitxml=build/tests.xml
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --junitxml=build/tests.xml
 TYPED := $(wildcard orchestrator consumers projections bench examples/clients/python)
 
 .PHONY: help

@@ -1,7 +1,6 @@
 """Every setting of every process, read once: defaults, then a TOML file, then the environment."""
 
 import os
-import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.core.errors import ConfigurationError
-from orchestrator.oauth import ClientCredentials
+from orchestrator.kafka_arguments import kafka_arguments
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_sasl_oauth_token_url: str = ""
     kafka_sasl_oauth_client_id: str = ""
     kafka_sasl_oauth_client_secret: str = ""
+    kafka_sasl_oauth_scope: str = ""
     kafka_ssl_cafile: str = ""
     kafka_ssl_certfile: str = ""
     kafka_ssl_keyfile: str = ""
@@ -85,61 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: self.topic(name) for name in TOPIC_SETTINGS}
 
     def kafka(self) -> dict[str, Any]:
-        """Connection arguments for security included. Raises ConfigurationError."""
-        if not self.kafka_bootstrap_servers:
-            raise ConfigurationError("KAFKA_BOOTSTRAP_SERVERS is not set: name at least one broker as host:port")
-        protocol = self.kafka_security_protocol.upper()
-        if protocol not in ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"):
-            raise ConfigurationError(
-                f"ORCHESTRATOR_KAFKA_SECURITY_PROTOCOL is {protocol[:40]!r}: use PLAINTEXT, SSL or SASL_SSL"
-            )
-        arguments: dict[str, Any] = {
-            "bootstrap_servers": self.kafka_bootstrap_servers,
-            "security_protocol": protocol,
-            "request_timeout_ms": 15_000,
-            "retry_backoff_ms": 20,
-        }
-        if "SSL" in protocol:
-            arguments["ssl_context"] = self._ssl_context()
-        if protocol.startswith("SASL"):
-            arguments |= self._sasl()
-        return arguments
-
-    def _ssl_context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self.kafka_ssl_cafile or None)
-            if self.kafka_ssl_certfile:
-                context.load_cert_chain(
-                    self.kafka_ssl_certfile, self.kafka_ssl_keyfile or None, self.kafka_ssl_key_password or None
-                )
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"ORCHESTRATOR_KAFKA_SSL_CAFILE, _CERTFILE or _KEYFILE can't be used: {error}"
-            ) from error
-        return context
-
-    def _sasl(self) -> dict[str, Any]:
-        mechanism = self.kafka_sasl_mechanism.upper()
-        if mechanism == "OAUTHBEARER":
-            return {
-                "sasl_mechanism": mechanism,
-                "sasl_oauth_token_provider": ClientCredentials(
-                    self.kafka_sasl_oauth_token_url,
-                    self.kafka_sasl_oauth_client_id,
-                    self.kafka_sasl_oauth_client_secret,
-                ),
-            }
-        if mechanism not in ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"):
-            raise ConfigurationError(
-                f"ORCHESTRATOR_KAFKA_SASL_MECHANISM is {mechanism[:40]!r}: use SCRAM-SHA-512, SCRAM-SHA-256 or OAUTHBEARER"
-            )
-        if not self.kafka_sasl_username:
-            raise ConfigurationError("ORCHESTRATOR_KAFKA_SASL_USERNAME is not set")
-        return {
-            "sasl_mechanism": mechanism,
-            "sasl_plain_username": self.kafka_sasl_username,
-            "sasl_plain_password": self.kafka_sasl_password,
-        }
+        """Connection arguments, security included. Raises ConfigurationError."""
+        return kafka_arguments(self)
 
     def __repr__(self) -> str:
         return f"Settings(lanes={self.lanes}, topic_prefix={self.topic_prefix!r})"  # never the secrets
@@ -185,19 +132,40 @@ def _from_file(path: str) -> dict[str, Any]:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{CONFIG_FILE_VARIABLE} names {path}, which can't be read: {error}") from error
-    unknown = sorted(set(values) - set(Settings.__struct_fields__))
-    if unknown:
-        raise ConfigurationError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(Settings.__struct_fields__)}")
+    for name, value in values.items():
+        if name not in Settings.__struct_fields__:
+            raise ConfigurationError(
+                f"{path}: unknown setting {name!r}; correct or remove it. Known are {', '.join(Settings.__struct_fields__)}"
+            )
+        try:
+            msgspec.convert(value, Settings.__annotations__[name])
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"{path}: {name} must be {_shape(name)} ({error})") from error
     return values
 
 
 def _parsed(variable: str, field: str, text: str) -> Any:
     kind = Settings.__annotations__[field]
     try:
+        if kind == tuple[str, ...] and not text.lstrip().startswith("["):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         if kind in (dict[str, str], tuple[str, ...]):
-            if not text.lstrip().startswith(("{", "[")):
-                return tuple(part.strip() for part in text.split(",") if part.strip())
             return msgspec.json.decode(text, type=kind)
         return msgspec.convert(text, kind, strict=False)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ConfigurationError(f"{variable} can't be read as {getattr(kind, '__name__', kind)}: {error}") from error
+        raise ConfigurationError(f"{variable} must be {_shape(field)} ({error})") from error
+
+
+def _shape(field: str) -> str:
+    """How a setting is written, for whoever wrote it otherwise."""
+    return _SHAPES[Settings.__annotations__[field]]
+
+
+_SHAPES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts, in the environment separated by commas",
+    dict[str, str]: 'a table of texts, in the environment a JSON object like {"0-3": "…"}',
+}

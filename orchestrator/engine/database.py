@@ -131,6 +131,11 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
         raise ConfigurationError(
             "DATABASE_URL names no database: write postgresql://user:password@host:port/database"
         )
+    for port in str(parameters.get("port") or "5432").split(","):
+        if not port.isdigit():
+            raise ConfigurationError(
+                f"DATABASE_URL names port {port[:20]!r}: write postgresql://user:password@host:port/database"
+            )
     return {k: v for k, v in parameters.items() if v is not None}
 
 

@@ -119,9 +119,10 @@ def test_a_killed_worker_comes_back_under_up(data: Path) -> None:
 
 def test_an_interrupted_demo_leaves_no_process(data: Path) -> None:
     """Ctrl-C in the middle of the traffic ends everything with 130."""
-    running = Running(data, "demo", "--commands", "2000000")
     worker_log = data / "logs" / "worker.log"
-    running.until(lambda: "dead letter" in worker_log.read_text() if worker_log.exists() else False)
+    worker_log.unlink(missing_ok=True)
+    running = Running(data, "demo", "--commands", "2000000")
+    running.until(lambda: worker_log.exists() and "dead letter" in worker_log.read_text())
     os.killpg(running.process.pid, signal.SIGINT)
     assert running.wait() == 130, running.log.read_text()[-3000:]
     assert nothing_left(data)
