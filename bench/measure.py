@@ -55,7 +55,7 @@ class Watcher:
             messages = self._consumer.consume(num_messages=5_000, timeout=1.0)
             for message in messages:
                 if message.error() is None:
-                    name = orjson.loads(message.value())[self._field]
+                    name = orjson.loads(message.value() or b"{}")[self._field]
                     if name.startswith(tag):
                         seen[name] = message.timestamp()[1]
             if messages:

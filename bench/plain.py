@@ -31,12 +31,12 @@ class Journey(Aggregate):  # type: ignore[misc]
         self.keys.append(key)
 
 
-class Journeys(Application):  # type: ignore[misc]
+class Journeys(Application[UUID]):
     """Decide one raw event."""
 
     def handle(self, raw: dict[str, Any]) -> int:
         try:
-            journey = self.repository.get(Journey.create_id(raw["userId"]))
+            journey: Journey = self.repository.get(Journey.create_id(raw["userId"]))
         except AggregateNotFoundError:
             journey = Journey(raw["userId"])
         if raw["idempotencyKey"] not in journey.keys:

@@ -63,7 +63,8 @@ class Worker:
         self._databases = Databases(settings, pool_size=8)
         self._codec = Codec(event for kind in kinds for event in kind.events)
         self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="postgres")
-        self._producer = SharedProducer(settings.kafka())
+        self._kafka = settings.kafka()  # one for all lanes: its certificates are read, its tokens fetched once
+        self._producer = SharedProducer(self._kafka)
         self._effects_ended = asyncio.Event()
         self._effects_ended.set()
         self._lanes = 0
@@ -189,7 +190,7 @@ class Worker:
     async def _consume(self) -> None:
         settings = self._settings
         self._consumer = CommandConsumer(
-            kafka=settings.kafka(),
+            kafka=self._kafka,
             group_id=settings.consumer_group,
             topics=(settings.topic("commands"), settings.topic("raw")),
             session_timeout_ms=settings.session_timeout_ms,
@@ -218,7 +219,7 @@ class Worker:
         settings = self._settings
         return (
             Publisher(lane, self._producer, settings.topics),
-            ExactlyOnce(lane, settings.kafka(), settings.topics),
+            ExactlyOnce(lane, self._kafka, settings.topics),
             Journeys(
                 lane,
                 growth_events=settings.snapshot_growth_events,

@@ -49,7 +49,9 @@ class _Sent:
 class Feeder:
     """Publishes and counts. Copies of one command are answered in the order they were sent."""
 
-    def __init__(self, settings: Settings, *, under_way_max: int = UNDER_WAY_MAX, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self, settings: Settings, *, under_way_max: int = UNDER_WAY_MAX, stall_s: float = STALL_S
+    ) -> None:
         self.outcomes: Counter[tuple[str, bool]] = Counter()  # (outcome, duplicate) to how many
         self.latencies_ms = array("d")
         self.sent = 0
@@ -80,7 +82,9 @@ class Feeder:
             await self._consumer.start()
             partitions = self._consumer.assignment()
             if not partitions:
-                raise NoOutcome(f"topic {self._settings.topic('outcomes')} does not exist: run `orchestrator init`")
+                raise NoOutcome(
+                    f"topic {self._settings.topic('outcomes')} does not exist: run `orchestrator init`"
+                )
             ends = await self._consumer.end_offsets(partitions)
             for partition, end in ends.items():
                 self._consumer.seek(partition, end)
@@ -122,7 +126,9 @@ class Feeder:
             self._moved_s = time.monotonic()
         self.sent += 1
         topic = self._settings.topic(message.topic)
-        future = await self._producer.send(topic, message.value, key=message.key, headers=list(message.headers))
+        future = await self._producer.send(
+            topic, message.value, key=message.key, headers=list(message.headers)
+        )
         future.add_done_callback(lambda done: self._acknowledged(done, sent))
 
     async def drain(self) -> None:

@@ -74,7 +74,9 @@ def load_mapping(path: Path) -> Mapped:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"the mapping {path} can't be read: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"the mapping {path} doesn't fit: {error}; examples/otto.toml is one that does") from error
+        raise ConfigurationError(
+            f"the mapping {path} doesn't fit: {error}; examples/otto.toml is one that does"
+        ) from error
 
 
 def messages(path: Path, mapping: Mapped, organization: str) -> Iterator[Item]:
@@ -83,7 +85,7 @@ def messages(path: Path, mapping: Mapped, organization: str) -> Iterator[Item]:
     `organization` counts where the mapping names none.
     """
     with path.open("rb") as stored:
-        lines: IO[bytes] = gzip.open(stored) if path.suffix == ".gz" else stored  # type: ignore[assignment]
+        lines: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored
         number = 0
         while line := lines.readline(LINE_BYTES_MAX + 1):
             number += 1
@@ -146,7 +148,7 @@ def _type(mapping: Type, values: Mapping[str, Any]) -> str | None:
     if mapping.others == "skip":
         return None
     raise BadLine(
-        f"{mapping.field} is {value[:100]!r}, which [type.values] doesn't map: add it, or set others = \"skip\""
+        f'{mapping.field} is {value[:100]!r}, which [type.values] doesn\'t map: add it, or set others = "skip"'
     )
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from orchestrator import kafka_topics
 from orchestrator.core.errors import ConfigurationError
-from orchestrator.engine.database import Database
+from orchestrator.engine.database import Database, PersistenceError
 from orchestrator.engine.positions import IN, OUT
 from orchestrator.engine.schema import SHARED_TABLES
 from orchestrator.engine.store import FORMAT, LaneStore
@@ -79,9 +80,10 @@ async def _settled(settings: Settings, lanes: int) -> None:
 
 
 def lanes_of(database: Database) -> int:
-    """The installation's number of lanes. Raises ConfigurationError when there is none."""
-    found = database.rows("SELECT to_regclass('orchestrator.installation') IS NOT NULL AS there")
-    rows = database.rows("SELECT lanes, format FROM orchestrator.installation") if found[0]["there"] else []
+    """The installation's number of lanes. Raises ConfigurationError when there is none, or we are refused."""
+    with _refusals_told(database):
+        found = database.rows("SELECT to_regclass('orchestrator.installation') IS NOT NULL AS there")
+        rows = database.rows("SELECT lanes, format FROM orchestrator.installation") if found[0]["there"] else []
     if not rows:
         raise ConfigurationError("this database holds no installation: run `orchestrator init`")
     if rows[0]["format"] > FORMAT:
@@ -91,12 +93,22 @@ def lanes_of(database: Database) -> int:
     return int(rows[0]["lanes"])
 
 
+@contextmanager
+def _refusals_told(database: Database) -> Iterator[None]:
+    """The pool knows only that it got no connection; raises ConfigurationError when asking again can't help."""
+    try:
+        yield
+    except PersistenceError:
+        database.refuse_wrong_address()
+        raise
+
+
 def _make_shared(database: Database, lanes: int) -> int:
-    with database.transaction() as cursor:
+    with _refusals_told(database), database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(7423001)")
         for statement in SHARED_TABLES.split(";"):
             if statement.strip():
-                cursor.execute(statement.strip())  # type: ignore[arg-type]
+                cursor.execute(statement.strip())
         cursor.execute(
             "INSERT INTO orchestrator.installation (lanes, format) VALUES (%s, %s) ON CONFLICT DO NOTHING", (lanes, FORMAT)
         )
@@ -110,4 +122,7 @@ def _lane_range(text: str) -> range:
     try:
         return range(int(first), int(last or first) + 1)
     except ValueError as error:
-        raise ConfigurationError(f"lane_databases: {text!r} is not a lane number or a range like 0-3") from error
+        shown = f"{text[:20]!r}" if "@" not in text else "an address"  # it would hold a password
+        raise ConfigurationError(
+            f"ORCHESTRATOR_LANE_DATABASES: {shown} stands where a lane number or a range like 0-3 belongs"
+        ) from error

@@ -2,7 +2,8 @@
 
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.oauth import ClientCredentials
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT")
 _PASSWORD_MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN")
+_T = TypeVar("_T")
 _REQUEST_TIMEOUT_MS = 15_000
 _RETRY_BACKOFF_MS = 20
 _ONLY_SASL = ("kafka_sasl_username", "kafka_sasl_password", "kafka_sasl_oauth_client_secret")
@@ -77,15 +79,14 @@ def _ssl_context(settings: "Settings") -> ssl.SSLContext:
 
 def _readable(field: str, path: str) -> None:
     try:
-        with open(path, "rb"):
-            pass
+        Path(path).open("rb").close()
     except OSError as error:
         raise ConfigurationError(
             f"{_variable(field)} names {path}, which can't be read ({error.strerror}): correct the path or its permissions"
         ) from error
 
 
-def _usable(make: Callable[[], Any], problem: str) -> Any:
+def _usable(make: Callable[[], _T], problem: str) -> _T:
     try:
         return make()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

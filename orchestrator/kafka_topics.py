@@ -6,6 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from orchestrator import kafka_access
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.settings import Settings
 
@@ -31,8 +32,10 @@ def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
 
 
 async def create(settings: Settings, lanes: int) -> list[str]:
-    """Make what is missing; the names of what was made. Raises KafkaError."""
-    admin = AIOKafkaAdminClient(**settings.kafka())
+    """Make what is missing; the names of what was made. Raises KafkaError, and ConfigurationError when refused."""
+    kafka = settings.kafka()
+    await kafka_access.check(kafka)
+    admin = AIOKafkaAdminClient(**kafka)
     await admin.start()
     made = []
     try:
@@ -52,8 +55,10 @@ async def create(settings: Settings, lanes: int) -> list[str]:
 
 
 async def check(settings: Settings, lanes: int) -> None:
-    """Raises ConfigurationError when a topic is missing or has another number of partitions than there are lanes."""
-    admin = AIOKafkaAdminClient(**settings.kafka())
+    """Raises ConfigurationError when we are refused, or a topic is missing or hasn't as many partitions as there are lanes."""
+    kafka = settings.kafka()
+    await kafka_access.check(kafka)
+    admin = AIOKafkaAdminClient(**kafka)
     await admin.start()
     try:
         described = await admin.describe_topics(list(settings.topics.values()))

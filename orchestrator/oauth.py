@@ -5,9 +5,10 @@ import time
 from urllib.parse import urlsplit
 
 import aiohttp
+import aiokafka.conn
 import msgspec
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 from orchestrator.core.errors import ConfigurationError, OrchestratorError
 
@@ -56,16 +57,20 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
                 self._token, self._ends_s = answer.access_token, time.monotonic() + answer.expires_in
             return self._token
 
+    def refused(self) -> None:
+        """The broker didn't take the token: the next connection gets another."""
+        self._ends_s = 0.0
+
     async def _fetch(self) -> _Answer:
         form = {"grant_type": "client_credentials"}
         if self._scope:
             form["scope"] = self._scope
-        auth = aiohttp.BasicAuth(self._id, self._secret, encoding="utf-8")
+        headers = {"Authorization": aiohttp.encode_basic_auth(self._id, self._secret, encoding="utf-8")}
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._url, data=form, auth=auth, allow_redirects=False) as response,
+                session.post(self._url, data=form, headers=headers, allow_redirects=False) as response,
             ):
                 if response.status != 200:
                     final = response.status < 500 and response.status not in _TRY_LATER
@@ -99,3 +104,21 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > _MAX_ANSWER_BYTES:
             break
     return body
+
+
+class _Authenticator(aiokafka.conn.OAuthAuthenticator):  # type: ignore[misc]
+    """The library takes a refusal, which comes as a challenge (RFC 7628, section 3.2.2), for success.
+
+    It would then go on with a connection that answers nothing, and never ask for another token.
+    """
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        if payload:
+            if isinstance(self._sasl_oauth_token_provider, ClientCredentials):
+                self._sasl_oauth_token_provider.refused()
+            raise SaslAuthenticationFailed("the broker refused the token")
+        made: tuple[bytes, bool] | None = await super().step(payload)
+        return made
+
+
+aiokafka.conn.OAuthAuthenticator = _Authenticator

@@ -77,7 +77,9 @@ class Supervisor:
             if self._stopping.is_set() or code == 0:
                 return
             if code == EXIT_CONFIGURATION:
-                raise ConfigurationError(f"{child.name} can't work with this configuration; its own message says why")
+                raise ConfigurationError(
+                    f"{child.name} can't work with this configuration; its own message says why"
+                )
             if time.monotonic() - started_s >= _STEADY_AFTER_S:
                 backoff_s = self._backoff_first_s
             self._tell(f"{child.name} {ending(code)}; starting it again in {backoff_s:g} s")

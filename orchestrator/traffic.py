@@ -4,6 +4,7 @@ import heapq
 import random
 from bisect import bisect
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -72,7 +73,9 @@ def sessions(seed: int, commands: int, start_ms: int = 0) -> Iterator[Message]:
         yield message
 
 
-def _visits(chance: random.Random, commands: int, start_ms: int, run: str) -> Iterator[tuple[int, str, Message]]:
+def _visits(
+    chance: random.Random, commands: int, start_ms: int, run: str
+) -> Iterator[tuple[int, str, Message]]:
     """Raw events by time: when, whose, what. Endless."""
     crowd = max(20, commands // 8)
     ranks = list(accumulate(1 / rank**_ZIPF for rank in range(1, crowd + 1)))
@@ -98,7 +101,9 @@ def _visits(chance: random.Random, commands: int, start_ms: int, run: str) -> It
             if dice < 0:
                 if following is not None:
                     later_ms = at_ms + 1 + int(chance.expovariate(1 / think_s) * 1000)
-                    heapq.heappush(under_way, (later_ms, order, following, visit._replace(step=visit.step + 1)))
+                    heapq.heappush(
+                        under_way, (later_ms, order, following, visit._replace(step=visit.step + 1))
+                    )
                 break
 
 
@@ -133,7 +138,9 @@ def _raw_event(chance: random.Random, visit: Visit, event: str, at_ms: int) -> M
 def addressed(customer_id: str, command: str, command_id: str, data: dict[str, Any], at_ms: int) -> Message:
     """A command to the shop journey of a customer, from the back office."""
     owner = customer(ORGANIZATION, customer_id).text
-    headers = _headers(id=command_id, source=CRM_SOURCE, type=command, subject=f"{owner}/{DEFINITION}", time=rfc3339(at_ms))
+    headers = _headers(
+        id=command_id, source=CRM_SOURCE, type=command, subject=f"{owner}/{DEFINITION}", time=rfc3339(at_ms)
+    )
     return Message("commands", owner.encode(), _encode(data), headers, (CRM_SOURCE, command_id))
 
 
@@ -142,7 +149,13 @@ def _malformed(chance: random.Random, command_id: str, number: int) -> Message:
     who = f"customer-{chance.randint(1, 20):05d}"
     owner = customer(ORGANIZATION, who).text
     key = owner.encode()
-    event = {"userId": who, "type": "PRODUCT_VIEWED", "payload": {}, "idempotencyKey": command_id, "timestamp": 0}
+    event = {
+        "userId": who,
+        "type": "PRODUCT_VIEWED",
+        "payload": {},
+        "idempotencyKey": command_id,
+        "timestamp": 0,
+    }
     subject = f"{owner}/{DEFINITION}"
     match number % 6:
         case 0:
@@ -157,16 +170,21 @@ def _malformed(chance: random.Random, command_id: str, number: int) -> Message:
             headers = _headers(id=command_id, source=CRM_SOURCE, type="no_such_command", subject=subject)
             return Message("commands", key, b"{}", headers, (CRM_SOURCE, command_id))
         case 4:
-            headers = _headers(id=command_id, source=CRM_SOURCE, type="event", subject=subject.replace(":shop", ":no-such-shop"))
+            headers = _headers(
+                id=command_id,
+                source=CRM_SOURCE,
+                type="event",
+                subject=subject.replace(":shop", ":no-such-shop"),
+            )
             return Message("commands", key, b'{"type":"PRODUCT_VIEWED"}', headers, (CRM_SOURCE, command_id))
         case _:
-            return Message("commands", key, b"\xff\xfe not JSON", _headers(type="event", subject=subject), None)
+            return Message(
+                "commands", key, b"\xff\xfe not JSON", _headers(type="event", subject=subject), None
+            )
 
 
 def rfc3339(ms: int) -> str:
     """UTC, to the millisecond."""
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

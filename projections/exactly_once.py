@@ -18,7 +18,7 @@ from orchestrator.core.addresses import LANE, Stream, parse_stream
 from orchestrator.core.events import EffectRequested
 from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Capture, Committed, Lane
-from orchestrator.engine.positions import OUT
+from orchestrator.engine.positions import LOG, OUT
 from orchestrator.engine.store import Move
 from projections.producers import stop_bounded
 from projections.records import Out, effect_record, instant
@@ -75,7 +75,9 @@ class ExactlyOnce:
             positions = await self._lane.run(self._lane.store.positions)
             self._saved = positions[OUT + NAME].at
             committed = await self._committed()
-            if committed > self._lane.position:  # of a log that is no more: a new or restored database
+            # Compared with the log as it is after the fence, not as it was when the lane was opened: until the fence
+            # a former owner could append and publish, and what it published must not be sent again.
+            if committed > positions[LOG].at:  # of a log that is no more: a new or restored database
                 log.warning(
                     "kafka knows a later position than the log", lane=self._lane.number, committed=committed
                 )

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
+from consumers.commands import lenient
 from consumers.commands.controls import Controls
 from consumers.commands.placing import place
 from consumers.commands.suspects import Suspects
@@ -73,8 +74,7 @@ class LaneRunner:
                 self._say("stopped", _first(stop))
             except* (OperationalError, InterfaceError) as lost:
                 cause = "unavailable"
-                self.database_up = False
-                metrics.DEPENDENCY_UP.labels("postgresql").set(0)
+                self._note_database(up=False)
                 self._say("waiting", _first(lost))
             except* PersistenceError as refused:  # an IntegrityError included: nothing is known, all is read again
                 self._say("waiting", _first(refused))
@@ -169,6 +169,8 @@ class LaneRunner:
                 got = await self._consumer.getmany(
                     *self._partitions, timeout_ms=self._wait_ms(), max_records=limit
                 )
+            except UnicodeDecodeError:
+                got = await self._fetch_leniently()
             except OffsetOutOfRangeError as gap:
                 raise TimeoutError(f"the log moved under the reader ({gap}); placing again") from gap
             except IllegalStateError as gone:
@@ -182,13 +184,29 @@ class LaneRunner:
                 self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
                 await self.lane.forget_old_messages(await self.lane.run(self.lane.store.clock_ms))
 
+    async def _fetch_leniently(self) -> dict[TopicPartition, list[Any]]:
+        """What the client can't read; its call may have dropped what it had of other topics, so all are read anew."""
+        got = {}
+        for partition in self._partitions:
+            after = self.lane.offsets[partition.topic]
+            records = await lenient.fetch(self._consumer, partition, after + 1)
+            got[partition] = records[: 1 if self._suspects.careful else self._batch_commands]
+            self._consumer.seek(partition, (got[partition][-1].offset if records else after) + 1)
+        return {partition: records for partition, records in got.items() if records}
+
     def _note_state(self, state: str) -> None:
         if self.state != state:
             log.info("lane moves", lane=self.lane.number, state=state, position=self.lane.position)
             self.state, self.reason, self._failures = state, "", 0
-            self.database_up = True
             metrics.LANE_READY.labels(f"{self.lane.number:03d}").set(1)
-            metrics.DEPENDENCY_UP.labels("postgresql").set(1)
+            self._note_database(up=True)
+
+    def _note_database(self, *, up: bool) -> None:
+        if up != self.database_up:
+            words = "answers again" if up else "does not answer, waiting"
+            log.warning(f"postgresql {words}", lane=self.lane.number)
+        self.database_up = up
+        metrics.DEPENDENCY_UP.labels("postgresql").set(up)
 
     def _wait_ms(self) -> int:
         due_ms = self.lane.next_due_ms

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from consumers.commands import lenient
 from orchestrator.core.errors import LaneStopped
 from orchestrator.engine.lane import record_digest
 from orchestrator.engine.positions import TopicDetail, topic_detail
@@ -60,7 +61,10 @@ async def _same_record(
     consumer.resume(partition)
     try:
         while True:
-            got: dict[Any, Any] = await consumer.getmany(partition, timeout_ms=1000, max_records=1)
+            try:
+                got: dict[Any, Any] = await consumer.getmany(partition, timeout_ms=1000, max_records=1)
+            except UnicodeDecodeError:
+                got = {partition: await lenient.fetch(consumer, partition, at)}
             for record in got.get(partition, ()):
                 same: bool = record.offset == at and record.timestamp == known.timestamp_ms
                 return same and record_digest(record) == known.digest

@@ -23,7 +23,12 @@ class NoAnswer(OrchestratorError):
 
 
 async def ask(
-    installation: Installation, lane: int, request: str, data: Mapping[str, Any], *, within_s: float = ANSWER_WITHIN_S
+    installation: Installation,
+    lane: int,
+    request: str,
+    data: Mapping[str, Any],
+    *,
+    within_s: float = ANSWER_WITHIN_S,
 ) -> str:
     """The owner's answer. Raises NoAnswer when none comes in time; the request is then withdrawn."""
     control_id = f"{request}-{secrets.token_hex(8)}"

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from orchestrator import kafka_access
 from orchestrator.cli import kafka, lanes
 from orchestrator.cli.failures import dependency_of, innermost, message_of
 from orchestrator.cli.queries import Installation, published
 from orchestrator.core.addresses import lane_of
-from orchestrator.core.errors import Malformed
+from orchestrator.core.errors import ConfigurationError, Malformed
 from orchestrator.engine import inbound
 from orchestrator.installation import Databases
 from orchestrator.settings import Settings
@@ -73,17 +74,30 @@ async def run_all(settings: Settings, data: Path) -> list[Finding]:
 
 async def broker(settings: Settings) -> Findings:
     """Whether Kafka answers, and which brokers there are."""
+    await kafka_access.check(settings.kafka())
     async with kafka.administrator(settings) as admin:
         cluster = await admin.describe_cluster()
         nodes = cluster["brokers"]
-    yield Finding("ok", "Kafka", f"cluster {cluster['cluster_id']}, {len(nodes)} broker(s) at {settings.kafka_bootstrap_servers}")
+    yield Finding(
+        "ok",
+        "Kafka",
+        f"cluster {cluster['cluster_id']}, {len(nodes)} broker(s) at {settings.kafka_bootstrap_servers}",
+    )
     if len(nodes) < settings.topic_replication:
         cure = "start more brokers, or lower the setting before init"
-        yield Finding("warn", "Kafka", f"topic_replication is {settings.topic_replication}, more than there are brokers", cure)
+        yield Finding(
+            "warn",
+            "Kafka",
+            f"topic_replication is {settings.topic_replication}, more than there are brokers",
+            cure,
+        )
 
 
 async def database(databases: Databases) -> Findings:
     """Whether PostgreSQL answers, its version, and whether its clock agrees with ours."""
+    await asyncio.to_thread(
+        databases.main.refuse_wrong_address
+    )  # it knows reasons that the pool doesn't tell
     before_ms = time.time() * 1000
     query = (
         "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,"
@@ -93,7 +107,9 @@ async def database(databases: Databases) -> Findings:
     row = (await asyncio.to_thread(databases.main.rows, query))[0]
     now_ms = (before_ms + time.time() * 1000) / 2
     if row["major"] < _DATABASE_MIN:
-        yield Finding("fail", "PostgreSQL", f"version {row['version']}", f"upgrade to {_DATABASE_MIN} or newer")
+        yield Finding(
+            "fail", "PostgreSQL", f"version {row['version']}", f"upgrade to {_DATABASE_MIN} or newer"
+        )
     else:
         yield Finding("ok", "PostgreSQL", f"version {row['version']}")
     if row["fsync"] != "on" or row["synchronous"] == "off":
@@ -111,8 +127,12 @@ async def topics(patient: Patient) -> Findings:
     async with kafka.administrator(settings) as admin:
         described = await admin.describe_topics(list(settings.topics.values()))
         found = {t["topic"]: len(t["partitions"]) for t in described if not t["error_code"]}
-        read = [topic for name, topic in settings.topics.items() if name in {"commands", "raw"} and topic in found]
-        configs = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in read])
+        read = [
+            topic for name, topic in settings.topics.items() if name in {"commands", "raw"} and topic in found
+        ]
+        configs = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in read]
+        )
     bad = False
     for topic in settings.topics.values():
         if topic not in found:
@@ -121,14 +141,26 @@ async def topics(patient: Patient) -> Findings:
         elif found[topic] != wanted:
             bad = True
             told = f"{topic} has {found[topic]} partitions, the database {wanted} lanes: keys land in other lanes"
-            yield Finding("fail", "topics", told, f"recreate the topic with {wanted} partitions, or name the right cluster")
+            yield Finding(
+                "fail",
+                "topics",
+                told,
+                f"recreate the topic with {wanted} partitions, or name the right cluster",
+            )
     for topic, stamp in _timestamp_types(configs).items():
         if stamp != "LogAppendTime":
             bad = True
             told = f"{topic} has message.timestamp.type={stamp}: producers' clocks would drive lane time and timers"
-            yield Finding("fail", "topics", told, f"kafka-configs --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime")
+            yield Finding(
+                "fail",
+                "topics",
+                told,
+                f"kafka-configs --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime",
+            )
     if not bad:
-        yield Finding("ok", "topics", f"{len(found)} topics, {wanted} partitions each, LogAppendTime where lanes read")
+        yield Finding(
+            "ok", "topics", f"{len(found)} topics, {wanted} partitions each, LogAppendTime where lanes read"
+        )
 
 
 async def lane_health(patient: Patient) -> Findings:
@@ -143,7 +175,9 @@ async def lane_health(patient: Patient) -> Findings:
     for row in rows:
         if row["state"] == "paused":
             fine = False
-            yield Finding("warn", "lanes", f"lane {row['lane']} is paused", f"orchestrator lanes resume {row['lane']}")
+            yield Finding(
+                "warn", "lanes", f"lane {row['lane']} is paused", f"orchestrator lanes resume {row['lane']}"
+            )
         for topic, at in row["topics"].items():
             cure = f"orchestrator lanes rebase {row['lane']} --topic {topic}"
             if at["first"] > at["handled"] + 1 and at["end"] > at["first"]:
@@ -153,12 +187,24 @@ async def lane_health(patient: Patient) -> Findings:
             elif at["end"] < at["handled"] + 1:
                 fine = False
                 told = f"lane {row['lane']}: {topic} ends at {at['end']}, handled is {at['handled']}: recreated, or its tail is lost"
-                yield Finding("warn", "lanes", told, "its owner reads it again from its start by itself; keys make that safe")
+                yield Finding(
+                    "warn",
+                    "lanes",
+                    told,
+                    "its owner reads it again from its start by itself; keys make that safe",
+                )
         if row["lag"] > _LAG_WARN:
             fine = False
-            yield Finding("warn", "lanes", f"lane {row['lane']} is {row['lag']:,} messages behind", "add workers, up to one a lane")
+            yield Finding(
+                "warn",
+                "lanes",
+                f"lane {row['lane']} is {row['lag']:,} messages behind",
+                "add workers, up to one a lane",
+            )
     if fine:
-        yield Finding("ok", "lanes", f"{len(rows)} lanes, all owned, {sum(row['lag'] for row in rows)} messages behind")
+        yield Finding(
+            "ok", "lanes", f"{len(rows)} lanes, all owned, {sum(row['lag'] for row in rows)} messages behind"
+        )
 
 
 async def strays(patient: Patient) -> Findings:
@@ -169,7 +215,9 @@ async def strays(patient: Patient) -> Findings:
     for name in ("commands", "raw"):
         for record in await kafka.sample(settings, settings.topic(name), wanted, _SAMPLE):
             try:
-                command = inbound.decode(record, raw=name == "raw", default_organization=settings.default_organization)
+                command = inbound.decode(
+                    record, raw=name == "raw", default_organization=settings.default_organization
+                )
             except Malformed:
                 continue
             seen[command.source] += 1
@@ -177,9 +225,15 @@ async def strays(patient: Patient) -> Findings:
                 wrong[command.source] += 1
     for source, count in wrong.most_common(20):
         told = f"{source}: {count} of its last {seen[source]} messages lay in a wrong lane"
-        yield Finding("warn", "producers", told, "set its partitioner to murmur2 (docs/publishing.md), key = owner")
+        yield Finding(
+            "warn", "producers", told, "set its partitioner to murmur2 (docs/publishing.md), key = owner"
+        )
     if not wrong:
-        yield Finding("ok", "producers", f"the last {seen.total():,} messages of {len(seen)} source(s) lie in their lanes")
+        yield Finding(
+            "ok",
+            "producers",
+            f"the last {seen.total():,} messages of {len(seen)} source(s) lie in their lanes",
+        )
 
 
 async def definitions(patient: Patient) -> Findings:
@@ -191,14 +245,23 @@ async def definitions(patient: Patient) -> Findings:
     try:
         await asyncio.to_thread(patient.installation.catalogue.refresh)
     except Exception as error:  # noqa: BLE001  whatever a compiler raises
-        yield Finding("fail", "definitions", f"one can't be built: {message_of(error)}", "upgrade, or publish a corrected version")
+        yield Finding(
+            "fail",
+            "definitions",
+            f"one can't be built: {message_of(error)}",
+            "upgrade, or publish a corrected version",
+        )
         return
-    yield Finding("ok", "definitions", ", ".join(f"{row['kind']}:{row['id']} version {row['version']}" for row in rows))
+    yield Finding(
+        "ok", "definitions", ", ".join(f"{row['kind']}:{row['id']} version {row['version']}" for row in rows)
+    )
 
 
 async def dead_letters(patient: Patient) -> Findings:
     """How many dead letters wait for somebody."""
-    query = "SELECT reason, count(*) AS letters FROM {lane}.dead_letters WHERE status = 'open' GROUP BY reason"
+    query = (
+        "SELECT reason, count(*) AS letters FROM {lane}.dead_letters WHERE status = 'open' GROUP BY reason"
+    )
     open_: Counter[str] = Counter()
     for row in await asyncio.to_thread(patient.installation.rows, query):
         open_[row["reason"]] += row["letters"]
@@ -206,12 +269,20 @@ async def dead_letters(patient: Patient) -> Findings:
         yield Finding("ok", "dead letters", "none is open")
         return
     told = ", ".join(f"{reason} {count:,}" for reason, count in open_.most_common())
-    yield Finding("warn", "dead letters", f"{open_.total():,} open: {told}", "orchestrator dlq list, then retry or discard")
+    yield Finding(
+        "warn",
+        "dead letters",
+        f"{open_.total():,} open: {told}",
+        "orchestrator dlq list, then retry or discard",
+    )
 
 
 async def disk(patient: Patient) -> Findings:
     """How much room there is where this machine keeps data."""
-    places = {"data folder": patient.data, "analytics": Path(patient.settings.analytics_dir or "/nonexistent")}
+    places = {
+        "data folder": patient.data,
+        "analytics": Path(patient.settings.analytics_dir or "/nonexistent"),
+    }
     for name, path in places.items():
         if not path.exists():
             continue
@@ -239,12 +310,16 @@ async def _guarded(what: str, check: Findings) -> Findings:
             async for finding in check:
                 yield finding
     except TimeoutError:
-        yield Finding("fail", what, f"no answer within {_WITHIN_S:g} s", "is it running, and is its address right?")
+        yield Finding(
+            "fail", what, f"no answer within {_WITHIN_S:g} s", "is it running, and is its address right?"
+        )
     except Exception as error:  # noqa: BLE001  a doctor reports, whatever it is
         error_ = innermost(error)
         cure = {"aiokafka": "check KAFKA_BOOTSTRAP_SERVERS and the broker"}.get(
             dependency_of(error_) or "", "check DATABASE_URL and the database"
         )
+        if isinstance(error_, ConfigurationError):  # it names its cure itself
+            cure = ""
         yield Finding("fail", what, " ".join(str(error_).split()) or type(error_).__name__, cure)
 
 
@@ -256,5 +331,3 @@ def _timestamp_types(answers: Any) -> dict[str, str]:
                 if entry[0] == "message.timestamp.type":
                     found[name] = entry[1]
     return found
-
-

@@ -17,25 +17,37 @@ _WAIT_S = 30.0
 
 @app.command(
     epilog=examples(
-        "orchestrator commands publish acme/c/cus-1/lifecycle:shop event '{\"type\": \"PRODUCT_VIEWED\"}' --wait",
+        'orchestrator commands publish acme/c/cus-1/lifecycle:shop event \'{"type": "PRODUCT_VIEWED"}\' --wait',
         "orchestrator commands publish --file commands.jsonl --wait -o json",
-        "echo '{\"userId\": \"cus-1\", \"type\": \"PRODUCT_VIEWED\", \"idempotencyKey\": \"e-1\"}' | orchestrator commands publish --file - --wait",
+        'echo \'{"userId": "cus-1", "type": "PRODUCT_VIEWED", "idempotencyKey": "e-1"}\' | orchestrator commands publish --file - --wait',
     )
 )
 def publish(
-    subject: Annotated[str, typer.Argument(help="The journey, or an owner (organization/c/customer) for a raw event.")] = "",
+    subject: Annotated[
+        str, typer.Argument(help="The journey, or an owner (organization/c/customer) for a raw event.")
+    ] = "",
     type_: Annotated[str, typer.Argument(metavar="TYPE", help="What is asked.")] = "",
     body: Annotated[str, typer.Argument(metavar="DATA", help="A JSON object.")] = "{}",
     id_: Annotated[str, typer.Option("--id", help="The idempotency key; else a random one, shown.")] = "",
     source: Annotated[str, typer.Option(help="Who asks; ids are unique in it.")] = "orchestrator-cli",
     time: Annotated[str, typer.Option(help="When it occurred (RFC 3339); else when the broker got it.")] = "",
-    backfill: Annotated[bool, typer.Option("--backfill", help="History: decided by its own time, effects not performed.")] = False,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="History: decided by its own time, effects not performed.")
+    ] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--file", "-f", help="JSON lines with subject, type, id, source, data …, or flat raw events; - is stdin."),
+        typer.Option(
+            "--file",
+            "-f",
+            help="JSON lines with subject, type, id, source, data …, or flat raw events; - is stdin.",
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for outcomes; ends with 1 if one was dead-lettered.")] = False,
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait without any outcome.", min=1)] = _WAIT_S,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait for outcomes; ends with 1 if one was dead-lettered.")
+    ] = False,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", help="Seconds to wait without any outcome.", min=1)
+    ] = _WAIT_S,
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -47,12 +59,25 @@ def publish(
         raise typer.BadParameter("give SUBJECT and TYPE, or --file")
     with _lines(file) as lines:
         if lines is None:
-            given = {"subject": subject, "type": type_, "data": body, "id": id_, "source": source, "time": time}
+            given = {
+                "subject": subject,
+                "type": type_,
+                "data": body,
+                "id": id_,
+                "source": source,
+                "time": time,
+            }
             messages = iter([one(given, backfill=backfill)])
         else:
-            messages = (from_line(line, number, source, backfill) for number, line in enumerate(lines, 1) if line.strip())
+            messages = (
+                from_line(line, number, source, backfill)
+                for number, line in enumerate(lines, 1)
+                if line.strip()
+            )
         with connected(data) as settings:
-            lost = asyncio.run(_publish(settings, messages, wait_s=timeout_s if wait else None, output=output))
+            lost = asyncio.run(
+                _publish(settings, messages, wait_s=timeout_s if wait else None, output=output)
+            )
     if lost:
         raise typer.Exit(1)
 
@@ -61,7 +86,7 @@ async def _publish(settings: Any, messages: Iterator[Any], *, wait_s: float | No
     """Send and report each command; returns how many were dead-lettered."""
     from orchestrator.cli import output as out
     from orchestrator.cli.envelopes import defaults
-    from orchestrator.feeding import Feeder, Message
+    from orchestrator.feeding import Feeder
 
     shown: list[dict[str, Any]] = []
     lost = 0
@@ -81,11 +106,16 @@ async def _publish(settings: Any, messages: Iterator[Any], *, wait_s: float | No
             if wait_s is None:
                 assert message.command is not None
                 report({"source": message.command[0], "id": message.command[1], "outcome": "published"})
-                message = Message(message.topic, message.key, message.value, message.headers, None)
-            await feeder.send(message)
+                await feeder.send(message._replace(command=None))
+            else:
+                await feeder.send(message)
         await feeder.drain()
     if output is not JSON:
-        columns = ("source", "id", "outcome", "duplicate", "stream", "revision", "reason") if wait_s else ("source", "id", "outcome")
+        columns = (
+            ("source", "id", "outcome", "duplicate", "stream", "revision", "reason")
+            if wait_s
+            else ("source", "id", "outcome")
+        )
         out.rows(columns, shown, output)
     return lost
 

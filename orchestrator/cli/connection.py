@@ -20,7 +20,9 @@ _T = TypeVar("_T")
 
 
 @contextmanager
-def connected(data: Path, *, make: bool = False, tell: Callable[[str], None] | None = None) -> "Iterator[Settings]":
+def connected(
+    data: Path, *, make: bool = False, tell: Callable[[str], None] | None = None
+) -> "Iterator[Settings]":
     """Settings that name both servers; while inside, embedded ones run and the environment names them for children.
 
     `make`: start embedded servers even where the data folder has none yet. Raises ConfigurationError, EmbeddedError.
@@ -31,7 +33,9 @@ def connected(data: Path, *, make: bool = False, tell: Callable[[str], None] | N
         yield settings
         return
     if any(given):
-        raise ConfigurationError(f"{_BOTH[given.index(True)]} is set, {_BOTH[given.index(False)]} is not: set both or neither")
+        raise ConfigurationError(
+            f"{_BOTH[given.index(True)]} is set, {_BOTH[given.index(False)]} is not: set both or neither"
+        )
     if not make and not (data / "embedded.json").exists():
         raise ConfigurationError(
             f"KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are not set, and {data} holds no embedded servers:"
@@ -85,7 +89,9 @@ def _named(servers: "Servers") -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap,
         "DATABASE_URL": servers.dsn,
-        "ORCHESTRATOR_SESSION_TIMEOUT_MS": os.environ.get("ORCHESTRATOR_SESSION_TIMEOUT_MS", str(_EMBEDDED_SESSION_MS)),
+        "ORCHESTRATOR_SESSION_TIMEOUT_MS": os.environ.get(
+            "ORCHESTRATOR_SESSION_TIMEOUT_MS", str(_EMBEDDED_SESSION_MS)
+        ),
     }
 
 

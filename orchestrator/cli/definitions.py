@@ -8,7 +8,9 @@ import typer
 from orchestrator.cli.options import DATA_DIR, JSON, TABLE, Data, Format, Output, examples, noun
 
 app = noun("Documents of journeys: check them, publish them, see what is published.")
-Files = Annotated[list[Path], typer.Argument(help="YAML or JSON documents.", exists=True, dir_okay=False, readable=True)]
+Files = Annotated[
+    list[Path], typer.Argument(help="YAML or JSON documents.", exists=True, dir_okay=False, readable=True)
+]
 _SHOP = "examples/lifecycle/shop.yaml"
 
 
@@ -27,14 +29,16 @@ def validate(files: Files, output: Output = TABLE) -> None:
 
 
 @app.command(
-    epilog=examples(f"orchestrator definitions publish {_SHOP}", "orchestrator definitions publish journeys/*.yaml")
+    epilog=examples(
+        f"orchestrator definitions publish {_SHOP}", "orchestrator definitions publish journeys/*.yaml"
+    )
 )
 def publish(files: Files, data: Data = DATA_DIR, output: Output = TABLE) -> None:
     """Make documents the newest version of their definitions; what is published already stays as it is."""
+    import asyncio
+
     from orchestrator.cli import output as out
     from orchestrator.cli.connection import connected, with_databases
-
-    import asyncio
 
     problems = [problem for file in files for problem in _problems(file)]
     if any(problem["severity"] == "error" for problem in problems):
@@ -48,18 +52,23 @@ def publish(files: Files, data: Data = DATA_DIR, output: Output = TABLE) -> None
     with connected(data) as settings:
         done = asyncio.run(with_databases(settings, work))
     for problem in problems:
-        out.say(f"{problem['severity']}: {problem['file']}:{problem['line'] or '?'} {problem['message']}; {problem['cure']}")
+        out.say(
+            f"{problem['severity']}: {problem['file']}:{problem['line'] or '?'} {problem['message']}; {problem['cure']}"
+        )
     out.rows(("definition", "version", "status"), done, output)
 
 
-@app.command("list", epilog=examples("orchestrator definitions list", "orchestrator definitions list -o json"))
+@app.command(
+    "list", epilog=examples("orchestrator definitions list", "orchestrator definitions list -o json")
+)
 def list_(data: Data = DATA_DIR, output: Output = TABLE) -> None:
     """The newest version of each published definition."""
     from orchestrator.cli import connection, queries
     from orchestrator.cli import output as out
+    from orchestrator.installation import lanes_of
 
     async def work(_settings: Any, databases: Any) -> list[dict[str, Any]]:
-        queries.lanes_of(databases.main)
+        lanes_of(databases.main)
         return [
             {
                 "definition": f"{row['kind']}:{row['id']}", "version": row["version"],
@@ -69,10 +78,19 @@ def list_(data: Data = DATA_DIR, output: Output = TABLE) -> None:
         ]  # fmt: skip
 
     columns = ("definition", "version", "published_ms")
-    out.rows(columns, connection.run(data, work), output, empty="no definition is published: orchestrator definitions publish FILE")
+    out.rows(
+        columns,
+        connection.run(data, work),
+        output,
+        empty="no definition is published: orchestrator definitions publish FILE",
+    )
 
 
-@app.command(epilog=examples("orchestrator definitions show shop", "orchestrator definitions show lifecycle:shop --version 1"))
+@app.command(
+    epilog=examples(
+        "orchestrator definitions show shop", "orchestrator definitions show lifecycle:shop --version 1"
+    )
+)
 def show(
     name: Annotated[str, typer.Argument(help="kind:id, or the id of a lifecycle definition.")],
     version: Annotated[int | None, typer.Option(help="Else the newest.")] = None,
@@ -91,7 +109,9 @@ def show(
             (kind, definition_id, version, version),
         )
         if not rows:
-            raise queries.NotFound(f"{kind}:{definition_id} is not published in that version: see `orchestrator definitions list`")
+            raise queries.NotFound(
+                f"{kind}:{definition_id} is not published in that version: see `orchestrator definitions list`"
+            )
         import orjson
 
         document = orjson.loads(rows[0]["document"])
@@ -104,12 +124,16 @@ def show(
     import yaml
 
     out.say(f"{found['definition']} version {found['version']}")
-    out.console().print(out.safe(yaml.safe_dump(found["document"], sort_keys=False, allow_unicode=True)), end="")
+    out.console().print(
+        out.safe(yaml.safe_dump(found["document"], sort_keys=False, allow_unicode=True)), end=""
+    )
 
 
 @app.command(epilog=examples("orchestrator definitions schema > definition.schema.json"))
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="One kind's schema; else one for documents of any kind.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="One kind's schema; else one for documents of any kind.")
+    ] = None,
     output: Output = Format.JSON,  # noqa: ARG001  a schema is JSON either way
 ) -> None:
     """The JSON Schema of documents, for editors and other tools."""
@@ -165,7 +189,9 @@ def _tell(files: list[Path], found: list[dict[str, Any]], *, stderr: bool = Fals
     stream = sys.stderr if stderr else sys.stdout
     for problem in found:
         place = f"{problem['file']}:{problem['line'] or 1}"
-        stream.write(safe(f"{place}: {problem['severity']}: {problem['pointer'] or '/'}: {problem['message']}") + "\n")
+        stream.write(
+            safe(f"{place}: {problem['severity']}: {problem['pointer'] or '/'}: {problem['message']}") + "\n"
+        )
         stream.write(safe(f"    {problem['cure']}") + "\n")
     wrong = {problem["file"] for problem in found if problem["severity"] == "error"}
     for file in files:

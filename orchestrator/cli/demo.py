@@ -1,6 +1,8 @@
 """`orchestrator demo`: a shop's traffic through everything, on servers of its own, with tables at the end."""
 
 import asyncio
+import contextlib
+import itertools
 import secrets
 import time
 from pathlib import Path
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 SHOP = Path("examples/lifecycle/shop.yaml")
 _SETTLED_WITHIN_S = 60.0
 _POLL_S = 0.25
+_UNDER_WAY_MAX = (
+    1_500  # enough to keep a worker busy, few enough that waiting in line does not hide its latency
+)
 _LEAD_MS = 2 * 3_600_000  # sessions go on for a while after the span in which they begin
 _REASONS = "SELECT reason, count(*) AS letters FROM {lane}.dead_letters GROUP BY reason"
 _STATES = "SELECT kind || ':' || definition AS definition, label AS state, count(*) AS journeys FROM {lane}.journeys GROUP BY 1, 2"
@@ -30,8 +35,12 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    commands: Annotated[int, typer.Option("--commands", "-n", help="How many messages to publish.", min=1)] = 20_000,
-    seed: Annotated[int | None, typer.Option(help="The same seed makes the same traffic; else a new one.", min=0)] = None,
+    commands: Annotated[
+        int, typer.Option("--commands", "-n", help="How many messages to publish.", min=1)
+    ] = 20_000,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed makes the same traffic; else a new one.", min=0)
+    ] = None,
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -88,7 +97,7 @@ async def _traffic(settings: "Settings", commands: int, seed: int) -> "Feeder":
 
     begins_ms = int(time.time() * 1000) - SPAN_MS - _LEAD_MS
     with out.progress("shop traffic", commands) as advance:
-        async with Feeder(settings) as feeder:
+        async with Feeder(settings, under_way_max=_UNDER_WAY_MAX) as feeder:
             for number, message in enumerate(sessions(seed, commands, begins_ms), 1):
                 await feeder.send(message)
                 if number % 100 == 0:
@@ -100,18 +109,22 @@ async def _traffic(settings: "Settings", commands: int, seed: int) -> "Feeder":
 
 async def _settled(installation: "Installation", feeder: "Feeder", letters_before: int) -> None:
     """Wait until read models show everything that was published; what is left after a minute is shown as it is."""
-    deadline_s = time.monotonic() + _SETTLED_WITHIN_S
-    while time.monotonic() < deadline_s and not await asyncio.to_thread(
-        _is_settled, installation, feeder, letters_before
-    ):
-        await asyncio.sleep(_POLL_S)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SETTLED_WITHIN_S):
+            for _ in itertools.count():
+                if await asyncio.to_thread(_is_settled, installation, feeder, letters_before):
+                    return
+                await asyncio.sleep(_POLL_S)
 
 
 def _is_settled(installation: "Installation", feeder: "Feeder", letters_before: int) -> bool:
     lanes: dict[int, dict[str, int]] = {}
     for row in installation.rows(_POSITIONS):
         lanes.setdefault(row["lane"], {})[row["name"]] = row["at"]
-    read = all(lanes[partition].get(f"in:{topic}", -1) >= offset for (topic, partition), offset in feeder.ends.items())
+    read = all(
+        lanes[partition].get(f"in:{topic}", -1) >= offset
+        for (topic, partition), offset in feeder.ends.items()
+    )
     shown = all(at[f"out:{name}"] >= at["log"] for at in lanes.values() for name in ("journeys", "publisher"))
     lost = feeder.outcomes[("dead_lettered", False)] + feeder.sent - feeder.answered
     return read and shown and sum(_letters(installation).values()) >= letters_before + lost
@@ -127,7 +140,8 @@ def _measured(feeder: "Feeder") -> dict[str, Any]:
             {"outcome": outcome, "duplicate": duplicate, "commands": count}
             for (outcome, duplicate), count in sorted(feeder.outcomes.items())
         ],
-        "without_outcome": feeder.sent - feeder.answered,  # broken beyond reading their key: dead letters only
+        "without_outcome": feeder.sent
+        - feeder.answered,  # broken beyond reading their key: dead letters only
         "seconds": round(took_s, 3),
         "commands_per_second": round(feeder.sent / took_s),
         "append_to_outcome_p50_ms": percentile(feeder.latencies_ms, 50),
@@ -149,7 +163,9 @@ def _counted(installation: "Installation", before: dict[str, int]) -> dict[str, 
         states[address] = states.get(address, 0) + row["journeys"]
     after = _letters(installation)
     return {
-        "journeys": [{"definition": d, "state": s, "journeys": count} for (d, s), count in sorted(states.items())],
+        "journeys": [
+            {"definition": d, "state": s, "journeys": count} for (d, s), count in sorted(states.items())
+        ],
         "dead_letters": [
             {"reason": reason, "this_run": count - before.get(reason, 0), "in_all": count}
             for reason, count in sorted(after.items())
@@ -161,9 +177,13 @@ def _show(report: dict[str, Any], data: Path) -> None:
     from orchestrator.cli import output as out
 
     table = Format.TABLE
-    out.rows(("definition", "state", "journeys"), report["journeys"], table, title="Journeys by state, of all runs")
+    out.rows(
+        ("definition", "state", "journeys"), report["journeys"], table, title="Journeys by state, of all runs"
+    )
     out.rows(("outcome", "duplicate", "commands"), report["outcomes"], table, title="Outcomes of this run")
-    out.rows(("reason", "this_run", "in_all"), report["dead_letters"], table, title="Dead letters", empty="none")
+    out.rows(
+        ("reason", "this_run", "in_all"), report["dead_letters"], table, title="Dead letters", empty="none"
+    )
     speed = {
         "seed": str(report["seed"]),
         "published": report["published"],
@@ -175,4 +195,6 @@ def _show(report: dict[str, Any], data: Path) -> None:
     out.facts(speed, title="This run")
     place = "" if data == DATA_DIR else f" --data {data}"
     out.say(f"\nNext: .venv/bin/orchestrator journeys list --state CHECKOUT{place}")
-    out.say(f"      .venv/bin/orchestrator up{place}    (keeps everything running; then see `journeys why`, `dlq list`)")
+    out.say(
+        f"      .venv/bin/orchestrator up{place}    (keeps everything running; then see `journeys why`, `dlq list`)"
+    )

@@ -22,7 +22,10 @@ _AT_ONCE = 50
 
 
 @app.command(
-    "list", epilog=examples("orchestrator dlq list", "orchestrator dlq list --reason-is unknown_definition --status all")
+    "list",
+    epilog=examples(
+        "orchestrator dlq list", "orchestrator dlq list --reason-is unknown_definition --status all"
+    ),
 )
 def list_(
     reason_is: Annotated[str, typer.Option("--reason-is", help="Only with this reason.")] = "",
@@ -70,7 +73,8 @@ def show(
 
 @app.command(
     epilog=examples(
-        "orchestrator dlq retry journeys.commands-3-17-a1b2c3d4", "orchestrator dlq retry --all --reason-is unknown_definition"
+        "orchestrator dlq retry journeys.commands-3-17-a1b2c3d4",
+        "orchestrator dlq retry --all --reason-is unknown_definition",
     )
 )
 def retry(
@@ -85,7 +89,9 @@ def retry(
     _settle("retry", "Send", ids, {}, every=all_, reason=reason_is, yes=yes, data=data, output=output)
 
 
-@app.command(epilog=examples('orchestrator dlq discard journeys.commands-3-17-a1b2c3d4 --reason "test message"'))
+@app.command(
+    epilog=examples('orchestrator dlq discard journeys.commands-3-17-a1b2c3d4 --reason "test message"')
+)
 def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the dead letter.")],
     ids: Ids = None,
@@ -98,12 +104,26 @@ def discard(
     """Give dead letters up. Nothing is deleted: who looks for one finds the reason."""
     if not reason.strip():
         raise typer.BadParameter("--reason must say why")
-    _settle("discard", "Discard", ids, {"reason": reason}, every=all_, reason=reason_is, yes=yes, data=data, output=output)
+    _settle(
+        "discard",
+        "Discard",
+        ids,
+        {"reason": reason},
+        every=all_,
+        reason=reason_is,
+        yes=yes,
+        data=data,
+        output=output,
+    )
 
 
-def find(installation: Any, *, status: str = "open", reason: str = "", ids: Any = None, limit: int = _MANY) -> list[dict[str, Any]]:
+def find(
+    installation: Any, *, status: str = "open", reason: str = "", ids: Any = None, limit: int = _MANY
+) -> list[dict[str, Any]]:
     """Dead letters of all lanes, newest first."""
-    rows: list[dict[str, Any]] = installation.rows(_LIST, {"status": status, "reason": reason, "ids": ids, "limit": limit})
+    rows: list[dict[str, Any]] = installation.rows(
+        _LIST, {"status": status, "reason": reason, "ids": ids, "limit": limit}
+    )
     return sorted(rows, key=lambda row: (-row["at_ms"], row["id"]))[:limit]
 
 
@@ -151,7 +171,10 @@ def _settle(
                 told = await asyncio.gather(
                     *(ask(installation, row["lane"], request, {"id": row["id"], **extra}) for row in asked)
                 )
-                answers += [{"id": row["id"], "lane": row["lane"], "answer": a} for row, a in zip(asked, told, strict=True)]
+                answers += [
+                    {"id": row["id"], "lane": row["lane"], "answer": a}
+                    for row, a in zip(asked, told, strict=True)
+                ]
                 advance(len(answers))
         return answers
 

@@ -13,7 +13,19 @@ from orchestrator.engine.inbound import RAW_SOURCE
 from orchestrator.feeding import Message
 from orchestrator.settings import load
 
-_KNOWN = {"subject", "type", "id", "source", "data", "time", "replyto", "backfill", "traceparent", "specversion", "organization"}
+_KNOWN = {
+    "subject",
+    "type",
+    "id",
+    "source",
+    "data",
+    "time",
+    "replyto",
+    "backfill",
+    "traceparent",
+    "specversion",
+    "organization",
+}
 
 
 class BadCommand(OrchestratorError):
@@ -25,11 +37,13 @@ def one(given: Mapping[str, str], *, backfill: bool) -> Message:
     try:
         data = msgspec.json.decode(given["data"])
     except msgspec.DecodeError as error:
-        raise BadCommand(f"DATA is not JSON: {error}. Quote it for the shell: '{{\"type\": \"PRODUCT_VIEWED\"}}'") from error
+        raise BadCommand(
+            f'DATA is not JSON: {error}. Quote it for the shell: \'{{"type": "PRODUCT_VIEWED"}}\''
+        ) from error
     return _command({**given, "data": data, "backfill": backfill}, "the command")
 
 
-def from_line(line: bytes, number: int, source: str, backfill: bool) -> Message:  # noqa: FBT001  one call
+def from_line(line: bytes, number: int, source: str, backfill: bool) -> Message:
     """The command of a JSON line, or its raw event. Raises BadCommand naming the line."""
     place = f"line {number}"
     try:
@@ -68,11 +82,20 @@ def _command(given: Mapping[str, Any], place: str) -> Message:
     attributes = {name: str(given[name]) for name in ("time", "replyto") if given.get(name)}
     attributes |= {"backfill": "true"} if given.get("backfill") in (True, "true") else {}
     attributes |= {"id": command_id, "source": given["source"], "type": given["type"], "subject": subject}
-    headers = [("ce_specversion", b"1.0"), *((f"ce_{name}", value.encode()) for name, value in attributes.items())]
+    headers = [
+        ("ce_specversion", b"1.0"),
+        *((f"ce_{name}", value.encode()) for name, value in attributes.items()),
+    ]
     headers.append(("content-type", b"application/json"))
     if given.get("traceparent"):
         headers.append(("traceparent", str(given["traceparent"]).encode()))
-    return Message("commands", owner.text.encode(), msgspec.json.encode(data), tuple(headers), (given["source"], command_id))
+    return Message(
+        "commands",
+        owner.text.encode(),
+        msgspec.json.encode(data),
+        tuple(headers),
+        (given["source"], command_id),
+    )
 
 
 def _raw(given: Mapping[str, Any], *, backfill: bool, place: str) -> Message:

@@ -16,12 +16,18 @@ _PROGRESS_EVERY = 50
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import", epilog=examples("orchestrator import otto-sessions.jsonl --map examples/otto.toml"))(import_)
+    app.command(
+        "import", epilog=examples("orchestrator import otto-sessions.jsonl --map examples/otto.toml")
+    )(import_)
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="JSON lines, plain or .gz.", exists=True, dir_okay=False, readable=True)],
-    map_: Annotated[Path, typer.Option("--map", help="TOML: which field is the customer, the time, the type, the id.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines, plain or .gz.", exists=True, dir_okay=False, readable=True)
+    ],
+    map_: Annotated[
+        Path, typer.Option("--map", help="TOML: which field is the customer, the time, the type, the id.")
+    ],
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -33,7 +39,13 @@ def import_(
     mapping = load_mapping(map_)
     with connected(data) as settings:
         found = asyncio.run(_feed(settings, file, mapping))
-    out.rows(("outcome", "duplicate", "events"), found, output, title=f"{file.name}", empty="the file holds no events")
+    out.rows(
+        ("outcome", "duplicate", "events"),
+        found,
+        output,
+        title=f"{file.name}",
+        empty="the file holds no events",
+    )
 
 
 async def _feed(settings: Any, file: Path, mapping: "Mapped") -> list[dict[str, Any]]:
@@ -42,7 +54,7 @@ async def _feed(settings: Any, file: Path, mapping: "Mapped") -> list[dict[str, 
     from orchestrator.feeding import Feeder
     from orchestrator.importing import messages
 
-    await with_databases(settings, lambda s, databases: _check(databases, mapping))
+    await with_databases(settings, lambda _settings, databases: _check(databases, mapping))
     with out.progress(f"importing {file.name}", file.stat().st_size, size=True) as advance:
         async with Feeder(settings) as feeder:
             for number, item in enumerate(messages(file, mapping, settings.default_organization)):
@@ -59,7 +71,8 @@ async def _feed(settings: Any, file: Path, mapping: "Mapped") -> list[dict[str, 
 
 async def _check(databases: Any, mapping: "Mapped") -> None:
     """Say before the first event, not in a thousand dead letters, that nothing listens to a type."""
-    from orchestrator.cli.queries import NotFound, definition_of, lanes_of, published
+    from orchestrator.cli.queries import NotFound, definition_of, published
+    from orchestrator.installation import lanes_of
 
     lanes_of(databases.main)
     found = {

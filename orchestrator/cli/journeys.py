@@ -7,8 +7,12 @@ import typer
 from orchestrator.cli.options import DATA_DIR, JSON, TABLE, Data, Organization, Output, examples, noun
 
 app = noun("Customers' journeys: where they stand, how they came there, and why.")
-Name = Annotated[str, typer.Argument(help="A customer's id, or the address organization/c/customer/kind:definition.")]
-Definition = Annotated[str, typer.Option("--definition", "-d", help="kind:id, or the id of a lifecycle definition.")]
+Name = Annotated[
+    str, typer.Argument(help="A customer's id, or the address organization/c/customer/kind:definition.")
+]
+Definition = Annotated[
+    str, typer.Option("--definition", "-d", help="kind:id, or the id of a lifecycle definition.")
+]
 _LIST = (
     "SELECT stream, kind || ':' || definition AS definition, definition_version, label AS state, version, updated_ms"
     " FROM {lane}.journeys WHERE (%(kind)s = '' OR (kind = %(kind)s AND definition = %(definition)s))"
@@ -20,15 +24,20 @@ _LIST = (
 @app.command(
     "list",
     epilog=examples(
-        "orchestrator journeys list --state CHECKOUT", "orchestrator journeys list --customer cus-1 -o json",
-    ),  # fmt: skip
+        "orchestrator journeys list --state CHECKOUT",
+        "orchestrator journeys list --customer cus-1 -o json",
+    ),
 )
 def list_(
     definition: Definition = "",
-    state: Annotated[str, typer.Option("--state", "-s", help="A state; CHECKOUT finds CHECKOUT.PAYMENT too.")] = "",
+    state: Annotated[
+        str, typer.Option("--state", "-s", help="A state; CHECKOUT finds CHECKOUT.PAYMENT too.")
+    ] = "",
     customer: Annotated[str, typer.Option("--customer", "-c", help="A customer's id.")] = "",
     organization: Organization = "",
-    limit: Annotated[int, typer.Option(help="Most journeys shown, last changed first.", min=1, max=100_000)] = 20,
+    limit: Annotated[
+        int, typer.Option(help="Most journeys shown, last changed first.", min=1, max=100_000)
+    ] = 20,
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -53,7 +62,11 @@ def list_(
     out.rows(columns, connection.run(data, work), output, empty="no journey fits")
 
 
-@app.command(epilog=examples("orchestrator journeys show cus-1", "orchestrator journeys show acme/c/cus-1/lifecycle:shop"))
+@app.command(
+    epilog=examples(
+        "orchestrator journeys show cus-1", "orchestrator journeys show acme/c/cus-1/lifecycle:shop"
+    )
+)
 def show(
     name: Name,
     definition: Definition = "",
@@ -92,11 +105,18 @@ def show(
         out.document(found)
         return
     timers = {name: out.instant(timer["due_ms"] or 0) for name, timer in found["timers"].items()}
-    view = {k: out.instant(v) if k.endswith("At") and isinstance(v, int) else v for k, v in (found["view"] or {}).items()}
+    view = {
+        k: out.instant(v) if k.endswith("At") and isinstance(v, int) else v
+        for k, v in (found["view"] or {}).items()
+    }
     out.facts({**{k: v for k, v in found.items() if k not in {"timers", "view"}}, "timers": timers, **view})
 
 
-@app.command(epilog=examples("orchestrator journeys timeline cus-1", "orchestrator journeys timeline cus-1 --last 20 -o json"))
+@app.command(
+    epilog=examples(
+        "orchestrator journeys timeline cus-1", "orchestrator journeys timeline cus-1 --last 20 -o json"
+    )
+)
 def timeline(
     name: Name,
     definition: Definition = "",
@@ -114,7 +134,9 @@ def timeline(
     out.rows(columns, found[-last:] if last else found, output)
 
 
-@app.command(epilog=examples("orchestrator journeys why cus-1", "orchestrator journeys why cus-1 --decision 3"))
+@app.command(
+    epilog=examples("orchestrator journeys why cus-1", "orchestrator journeys why cus-1 --decision 3")
+)
 def why(
     name: Name,
     definition: Definition = "",
@@ -142,11 +164,14 @@ def why(
     because = found.pop("because")
     out.facts({k: v for k, v in found.items() if v not in (None, "", {}, [])})
     for reason in because:
+        title = reason.pop("event")
         out.console().print()
-        out.facts({k: v for k, v in reason.items() if v not in (None, "", {}, [], ())}, title=reason["event"])
+        out.facts({k: v for k, v in reason.items() if v not in (None, "", {}, [], ())}, title=title)
 
 
-def _read(name: str, definition: str, organization: str, data: Any) -> tuple[list[Any], dict[int, dict[str, Any]]]:
+def _read(
+    name: str, definition: str, organization: str, data: Any
+) -> tuple[list[Any], dict[int, dict[str, Any]]]:
     """A journey's events, and its definition's documents by version."""
     from orchestrator.cli import connection, queries
 

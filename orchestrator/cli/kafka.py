@@ -1,6 +1,6 @@
 """What the command line asks of Kafka beside producing and consuming: ends of logs, members of a group."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ class Log(NamedTuple):
 
 
 @asynccontextmanager
-async def administrator(settings: Settings):  # type: ignore[no-untyped-def]
+async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**settings.kafka())
     await admin.start()

@@ -34,7 +34,12 @@ def list_(data: Data = DATA_DIR, output: Output = TABLE) -> None:
     out.rows(_COLUMNS, found, output)
 
 
-@app.command(epilog=examples('orchestrator lanes pause 3 --reason "provider is down"', "orchestrator lanes pause --all --reason upgrade"))
+@app.command(
+    epilog=examples(
+        'orchestrator lanes pause 3 --reason "provider is down"',
+        "orchestrator lanes pause --all --reason upgrade",
+    )
+)
 def pause(
     reason: Annotated[str, typer.Option("--reason", help="Why; recorded in the lane's log.")],
     lane: Lane = None,
@@ -52,12 +57,21 @@ def resume(lane: Lane = None, all_: All = False, data: Data = DATA_DIR, output: 
     _ask_lanes("resume", lane, all_, {}, data, output)
 
 
-@app.command(epilog=examples("orchestrator lanes rebase 3 --topic journeys.commands", "orchestrator lanes rebase 3 --topic user-interactions --to 1200"))
+@app.command(
+    epilog=examples(
+        "orchestrator lanes rebase 3 --topic journeys.commands",
+        "orchestrator lanes rebase 3 --topic user-interactions --to 1200",
+    )
+)
 def rebase(
     lane: Annotated[int, typer.Argument(help="A lane's number.", min=0)],
     topic: Annotated[str, typer.Option(help="One of the two topics that lanes read.")],
-    to: Annotated[str, typer.Option(help="The offset to read next: earliest, latest, or a number.")] = "earliest",
-    reason: Annotated[str, typer.Option("--reason", help="Why; recorded in the lane's log.")] = "an operator asked for it",
+    to: Annotated[
+        str, typer.Option(help="The offset to read next: earliest, latest, or a number.")
+    ] = "earliest",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; recorded in the lane's log.")
+    ] = "an operator asked for it",
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -78,9 +92,16 @@ def rebase(
         log = (await kafka.logs(settings, [topic], installation.lanes))[(topic, lane)]
         offset = {"earliest": log.first, "latest": log.end}.get(to, int(to) if to.isdigit() else 0)
         if not log.first <= offset <= log.end:
-            raise queries.NotFound(f"{topic}[{lane}] reaches from {log.first} to {log.end}: --to {offset} lies outside")
+            raise queries.NotFound(
+                f"{topic}[{lane}] reaches from {log.first} to {log.end}: --to {offset} lies outside"
+            )
         data = {"topic": topic, "resumes_after": offset - 1, "reason": reason}
-        return {"lane": lane, "topic": topic, "reads_next": offset, "answer": await ask(installation, lane, "rebase", data)}
+        return {
+            "lane": lane,
+            "topic": topic,
+            "reads_next": offset,
+            "answer": await ask(installation, lane, "rebase", data),
+        }
 
     answer = connection.run(data, work)
     out.rows(("lane", "topic", "reads_next", "answer"), [answer], output)
@@ -126,7 +147,9 @@ async def status(settings: Any, installation: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _ask_lanes(request: str, lane: int | None, every: bool, extra: dict[str, str], data: Any, output: Any) -> None:  # noqa: FBT001
+def _ask_lanes(
+    request: str, lane: int | None, every: bool, extra: dict[str, str], data: Any, output: Any
+) -> None:
     from orchestrator.cli import connection, queries
     from orchestrator.cli import output as out
     from orchestrator.cli.asking import ask

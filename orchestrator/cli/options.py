@@ -22,7 +22,9 @@ class Role(StrEnum):
     EFFECTS = "effects"
 
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="A table for people, or JSON and nothing else.")]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="A table for people, or JSON and nothing else.")
+]
 Data = Annotated[
     Path,
     typer.Option(

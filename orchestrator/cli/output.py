@@ -17,14 +17,19 @@ _WIDTH_ELSEWHERE = 240  # of tables that don't go to a terminal, so that grep fi
 class Advance(Protocol):
     """Moves a progress bar: how much is done in all, and what to say beside it."""
 
-    def __call__(self, done: float, note: str = "") -> None: ...
+    def __call__(self, done: float, note: str = "", *, total: float | None = None) -> None: ...
 
 
 def console() -> "Console":
     """Standard output."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE, highlight=False, markup=False)
+    return Console(
+        file=sys.stdout,
+        width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE,
+        highlight=False,
+        markup=False,
+    )
 
 
 def say(text: str) -> None:
@@ -49,7 +54,12 @@ def document(value: Any) -> None:
 
 
 def rows(
-    columns: Sequence[str], data: Sequence[Mapping[str, Any]], output: Format, *, title: str = "", empty: str = "nothing"
+    columns: Sequence[str],
+    data: Sequence[Mapping[str, Any]],
+    output: Format,
+    *,
+    title: str = "",
+    empty: str = "nothing",
 ) -> None:
     """A list: a table of these columns, or a JSON array with every field."""
     if output is Format.JSON:
@@ -67,9 +77,15 @@ def table(columns: Sequence[str], data: Sequence[Sequence[Any]], *, title: str =
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", title_style="bold")
+    made = Table(
+        box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", title_style="bold"
+    )
     for index, column in enumerate(columns):
-        number = bool(data) and all(isinstance(row[index], int | float) for row in data) and not column.endswith("_ms")
+        number = (
+            bool(data)
+            and all(isinstance(row[index], int | float) for row in data)
+            and not column.endswith("_ms")
+        )
         name = column.removesuffix("_ms").replace("_", " ")
         made.add_column(Text(name), justify="right" if number else "left", overflow="fold")
     for row in data:
@@ -82,7 +98,13 @@ def facts(pairs: Mapping[str, Any], *, title: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, show_header=False, pad_edge=False, title=Text(title) if title else None, title_justify="left")
+    made = Table(
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        title=Text(title) if title else None,
+        title_justify="left",
+    )
     for name, value in pairs.items():
         label = name.removesuffix("_ms").replace("_", " ")
         made.add_row(Text(label, style="bold"), Text(cell(value, name), overflow="fold"))
@@ -111,7 +133,9 @@ def cell(value: Any, column: str = "") -> str:
 def instant(ms: int) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
     except (OverflowError, ValueError, OSError):
         return str(ms)
 
@@ -121,7 +145,8 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
     )
 
 
@@ -132,16 +157,33 @@ def progress(title: str, total: float | None, *, size: bool = False) -> Iterator
         yield _silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     count = DownloadColumn() if size else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        count,
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=Console(file=sys.stderr), transient=False) as bar:
         task = bar.add_task(title, total=total, note="")
-        yield lambda done, note="": bar.update(task, completed=done, note=note)
+
+        def advance(done: float, note: str = "", *, total: float | None = None) -> None:
+            bar.update(task, completed=done, note=note, total=total)
+
+        yield advance
 
 
-def _silent(done: float, note: str = "") -> None:
+def _silent(done: float, note: str = "", *, total: float | None = None) -> None:
     """No terminal, no bar."""
 
 

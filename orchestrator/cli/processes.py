@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -34,7 +34,11 @@ def worker_children(
     for number in range(processes):
         if port > 0:
             wanted = port + number
-            taken = free_ports and "ORCHESTRATOR_METRICS_PORT" not in os.environ and not _is_free(settings, wanted)
+            taken = (
+                free_ports
+                and "ORCHESTRATOR_METRICS_PORT" not in os.environ
+                and not _is_free(settings, wanted)
+            )
             own = _free_port(settings, chosen) if taken else wanted
         else:
             own = _free_port(settings, chosen) if port == 0 and free_ports else port
@@ -48,7 +52,10 @@ def worker_children(
 
 
 async def supervise(
-    children: Sequence[Child], addresses: Sequence[str], *, on_ready: Callable[[Supervisor], None] | None = None
+    children: Sequence[Child],
+    addresses: Sequence[str],
+    *,
+    on_ready: Callable[[Supervisor], None] | None = None,
 ) -> None:
     """Run children until SIGTERM, Ctrl-C (raises KeyboardInterrupt) or a configuration error."""
     supervisor = Supervisor(children, tell=_tell)
@@ -141,7 +148,7 @@ def _append(output: IO[bytes], text: str) -> None:
 
 
 @contextlib.contextmanager
-def _log_file(path: Path):  # type: ignore[no-untyped-def]
+def _log_file(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         yield file

@@ -20,7 +20,10 @@ app = typer.Typer(
     name="orchestrator",
     help="Customer journeys, decided once: commands on Kafka in, events in PostgreSQL, every consequence told.",
     epilog=examples(
-        "orchestrator demo", "orchestrator up", "orchestrator journeys list --state CHECKOUT", "orchestrator doctor"
+        "orchestrator demo",
+        "orchestrator up",
+        "orchestrator journeys list --state CHECKOUT",
+        "orchestrator doctor",
     ),
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -1,7 +1,7 @@
 """What operators read of an installation: rows of all its lanes, and single journeys through the engine's own code."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,7 +43,13 @@ class Installation:
     def store(self, lane: int) -> LaneStore:
         return LaneStore(self.databases.of_lane(lane), lane)
 
-    def rows(self, query: str, parameters: Sequence[Any] = (), *, lanes: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        lanes: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
         """A query with `{lane}` asked of each lane in turn; every row tells its lane."""
         found = []
         for lane in range(self.lanes) if lanes is None else lanes:
@@ -75,7 +81,9 @@ class Installation:
         """Every event of a stream, in order, personal data left sealed. Raises NotFound for a stream without any."""
         stored = await asyncio.to_thread(self.store(self.lane_of(stream)).stream_events, stream.id)
         if not stored:
-            raise NotFound(f"no journey {stream.text}: `orchestrator journeys list --customer {stream.owner.id}` lists what is there")
+            raise NotFound(
+                f"no journey {stream.text}: `orchestrator journeys list --customer {stream.owner.id}` lists what is there"
+            )
         return [
             Recorded(
                 0, stream.id, event.originator_version, event.topic,
@@ -93,7 +101,9 @@ def definition_of(kind: str, definition_id: str, version: int, document: str) ->
     return Definition(kind, definition_id, version, parsed, found.compile(parsed), found.listens(parsed))
 
 
-def journey_stream(settings: Settings, installation: Installation, name: str, definition: str, organization: str) -> Stream:
+def journey_stream(
+    settings: Settings, installation: Installation, name: str, definition: str, organization: str
+) -> Stream:
     """The stream a person means: its full address, or a customer's id with a definition (or the only one published)."""
     if name.count("/") == 3:
         return parse_stream(name)
@@ -128,7 +138,8 @@ def published(databases: Databases) -> list[dict[str, Any]]:
 def documents(databases: Databases, kind: str, definition_id: str) -> dict[int, dict[str, Any]]:
     """Every published version of a definition."""
     rows = databases.main.rows(
-        "SELECT version, document FROM orchestrator.definitions WHERE kind = %s AND id = %s", (kind, definition_id)
+        "SELECT version, document FROM orchestrator.definitions WHERE kind = %s AND id = %s",
+        (kind, definition_id),
     )
     return {row["version"]: orjson.loads(row["document"]) for row in rows}
 

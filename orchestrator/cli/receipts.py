@@ -7,9 +7,21 @@ import msgspec
 
 from orchestrator.core.events import CommandIgnored, CommandRejected, JourneyStarted
 from orchestrator.engine.envelope import Recorded
+from orchestrator.traffic import rfc3339
 
 DocumentOf = Callable[[int], Mapping[str, Any] | None]
-_REASONS = ("rule", "reason", "trigger", "transition", "inputs", "refused", "timer", "effect", "action", "error")
+_REASONS = (
+    "rule",
+    "reason",
+    "trigger",
+    "transition",
+    "inputs",
+    "refused",
+    "timer",
+    "effect",
+    "action",
+    "error",
+)
 _HIDDEN = {"private", "last_event_ms", "inputs", "params"}
 
 
@@ -79,7 +91,13 @@ def _because(recorded: Recorded, document: Mapping[str, Any] | None) -> dict[str
     known = {name: fields[name] for name in _REASONS if name in fields}
     says = at_pointer(document, str(fields.get("transition", ""))) if fields.get("transition") else None
     change = {name: value for name, value in fields.items() if name not in _REASONS}
-    return {"event": recorded.name, "version": recorded.version, **known, "definition_says": says, "change": _summary(change)}
+    return {
+        "event": recorded.name,
+        "version": recorded.version,
+        **known,
+        "definition_says": says,
+        "change": _summary(change),
+    }
 
 
 def at_pointer(document: Any, pointer: str) -> Any:
@@ -98,15 +116,27 @@ def at_pointer(document: Any, pointer: str) -> Any:
 def _summary(fields: dict[str, Any]) -> str:
     if "from_state" in fields:
         on = f" on {fields['trigger']}" if fields.get("trigger") else ""
-        return f"{fields['from_state']} → {fields['to_state']}{on}" + (f", set {_pairs(fields['set'])}" if fields.get("set") else "")
-    shown = {name: value for name, value in fields.items() if name not in _HIDDEN and value not in ("", {}, [], None)}
+        return f"{fields['from_state']} → {fields['to_state']}{on}" + (
+            f", set {_pairs(fields['set'])}" if fields.get("set") else ""
+        )
+    shown = {
+        name: value
+        for name, value in fields.items()
+        if name not in _HIDDEN and value not in ("", {}, [], None)
+    }
     return _pairs(shown)
 
 
 def _pairs(fields: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}" for name, value in fields.items()
-    )
+    return ", ".join(f"{name.removesuffix('_ms')}={_value(name, value)}" for name, value in fields.items())
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if name.endswith("_ms") and isinstance(value, int):
+        return rfc3339(value)
+    return msgspec.json.encode(value).decode()
 
 
 def _outcome(name: str) -> str:
@@ -114,5 +144,9 @@ def _outcome(name: str) -> str:
 
 
 def _pinned(events: Sequence[Recorded], version: int) -> int | None:
-    started = [r.envelope.data for r in events if isinstance(r.envelope.data, JourneyStarted) and r.version <= version]
+    started = [
+        r.envelope.data
+        for r in events
+        if isinstance(r.envelope.data, JourneyStarted) and r.version <= version
+    ]
     return started[-1].definition_version if started else None

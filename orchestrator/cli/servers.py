@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
     from orchestrator.supervisor import Supervisor
 
-Processes = Annotated[int, typer.Option("--processes", "-p", help="Worker processes; they share the lanes.", min=1, max=64)]
+Processes = Annotated[
+    int, typer.Option("--processes", "-p", help="Worker processes; they share the lanes.", min=1, max=64)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +21,13 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("orchestrator up", "orchestrator up --data /var/tmp/journeys --show-dsn"))(up)
     app.command(
         epilog=examples(
-            "KAFKA_BOOTSTRAP_SERVERS=broker:9092 DATABASE_URL=postgresql://… orchestrator init", "orchestrator init -o json"
+            "KAFKA_BOOTSTRAP_SERVERS=broker:9092 DATABASE_URL=postgresql://… orchestrator init",
+            "orchestrator init -o json",
         )
     )(init)
-    app.command(epilog=examples("orchestrator worker", "orchestrator worker --processes 2 --role lanes"))(worker)
+    app.command(epilog=examples("orchestrator worker", "orchestrator worker --processes 2 --role lanes"))(
+        worker
+    )
     app.command(epilog=examples("orchestrator fetch"))(fetch)
     app.command(epilog=examples('eval "$(orchestrator env)"', "orchestrator env -o json"))(env)
     app.command(epilog=examples("orchestrator version -o json"))(version)
@@ -30,7 +35,9 @@ def register(app: typer.Typer) -> None:
 
 def up(
     processes: Processes = 1,
-    show_dsn: Annotated[bool, typer.Option("--show-dsn", help="Print the database's address with its password.")] = False,
+    show_dsn: Annotated[
+        bool, typer.Option("--show-dsn", help="Print the database's address with its password.")
+    ] = False,
     data: Data = DATA_DIR,
     output: Output = TABLE,
 ) -> None:
@@ -71,7 +78,9 @@ def init(data: Data = DATA_DIR, output: Output = TABLE) -> None:
     if output is JSON:
         out.document(answer)
     else:
-        out.facts({"lanes": answer["lanes"], "topics_made": ", ".join(made["topics"]) or "none, all were there"})
+        out.facts(
+            {"lanes": answer["lanes"], "topics_made": ", ".join(made["topics"]) or "none, all were there"}
+        )
 
 
 def worker(
@@ -105,9 +114,12 @@ def env(
     import shlex
 
     from orchestrator.cli import output as out
-    from orchestrator.cli.connection import connected
+    from orchestrator.cli.connection import connected, load_settings
 
+    given = load_settings()
     with connected(data) as settings:
+        if not given.database_url:
+            out.say("these servers run while `orchestrator up` (or another command) does")
         found = {
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "DATABASE_URL": settings.database_url,
@@ -154,5 +166,3 @@ async def _init(settings: "Settings") -> Any:
     from orchestrator.installation import init as make
 
     return await with_databases(settings, make)
-
-

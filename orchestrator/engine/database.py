@@ -79,7 +79,8 @@ class Database:
             reason = " ".join(str(error).split())
             if any(words in reason for words in _REFUSED_FOR_GOOD):
                 raise ConfigurationError(
-                    f"DATABASE_URL can't be used: {reason[:300]}. Correct its user, password, host, port and database"
+                    f"DATABASE_URL can't be used: {reason[:300]}. Correct its user, password, host, port,"
+                    " database, sslmode and sslrootcert"
                 ) from None
 
     def close(self) -> None:
@@ -123,7 +124,7 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     """Libpq parameters of a URL or key=value string. Raises ConfigurationError without repeating the password."""
     try:
         parameters = conninfo.conninfo_to_dict(dsn)
-    except PsycopgError as error:  # its own message would repeat parts of the address
+    except PsycopgError:  # its own message would repeat parts of the address
         raise ConfigurationError(
             "DATABASE_URL is not a PostgreSQL address: write postgresql://user:password@host:port/database"
         ) from None
@@ -131,11 +132,13 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
         raise ConfigurationError(
             "DATABASE_URL names no database: write postgresql://user:password@host:port/database"
         )
-    for port in str(parameters.get("port") or "5432").split(","):
-        if not port.isdigit():
-            raise ConfigurationError(
-                f"DATABASE_URL names port {port[:20]!r}: write postgresql://user:password@host:port/database"
-            )
+    ports = str(parameters.get("port") or "5432").split(",")
+    # A password's own '/' or '@' ends it early, and its rest would stand in messages as a host or a port.
+    if not all(port.isdigit() for port in ports) or "@" in str(parameters.get("host") or ""):
+        raise ConfigurationError(
+            "DATABASE_URL has no usable host and port: write postgresql://user:password@host:port/database, with / @ : # ? %"
+            " in the password percent-encoded"
+        )
     return {k: v for k, v in parameters.items() if v is not None}
 
 

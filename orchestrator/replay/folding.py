@@ -17,6 +17,8 @@ from orchestrator.replay.report import Findings
 
 Advance = Callable[[int, int], None]
 """Called with so many more events and streams; raises to end the replay."""
+# Each address comes up once: the caches of these would only be filled and emptied.
+_parse_stream, _lane_of = parse_stream.__wrapped__, lane_of.__wrapped__
 Reader = Generator[None, EventRow | None, None]
 
 
@@ -110,6 +112,7 @@ class LaneFold:
         """Takes one journey's rows; None after the last."""
         visitor, secret, settled_position = self._visitor, self._secret, self._visitor.settled_position
         stream_id, version, position, _, _ = row
+        following: EventRow | None = row
         settled, beside = 0, None
         stop_at = visitor.begin(stream_id)
         try:
@@ -136,8 +139,8 @@ class LaneFold:
             order.end()
         except _Damaged as damage:
             self._findings.add(self._lane, damage.code, damage.place, str(damage))
-            while (yield) is not None:
-                pass
+            while following is not None:
+                following = yield
         else:
             visitor.folded(Folded(frame, envelope.at_ms, settled, beside))
 
@@ -161,8 +164,8 @@ class LaneFold:
             self._findings.add(self._lane, damage.code, damage.place, str(damage))
             self.own_damaged = True
             self._visitor.lane_damaged()
-            while (yield) is not None:
-                pass
+            while following is not None:
+                following = yield
 
     def _decode(self, row: EventRow) -> Envelope:
         _, _, _, name, stored = row
@@ -176,14 +179,14 @@ class LaneFold:
 
     def _frame(self, stream_id: bytes, text: str) -> Frame:
         try:
-            stream = parse_stream(text)
+            stream = _parse_stream(text)
         except Malformed as error:
             raise _Damaged("log.wrong_stream", stream_id.hex(), str(error)) from error
         if stream.id.bytes != stream_id:
             raise _Damaged(
                 "log.wrong_stream", stream_id.hex(), f"its events are {text}'s, by their own words"
             )
-        if lane_of(stream.owner.text, self._lanes) != self._lane:
+        if _lane_of(stream.owner.text, self._lanes) != self._lane:
             raise _Damaged("log.wrong_lane", text, "its owner's lane is another")
         if stream.kind not in self._kinds:
             raise _Damaged("log.unknown", text, f"this release has no journeys of kind {stream.kind}")

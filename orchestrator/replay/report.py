@@ -20,6 +20,8 @@ _CURES: Mapping[str, str] = {
     "position": "stop the workers, then set {schema}.positions back to where the log ends, or restore {schema} from a backup",
     "position.note": "stop the workers and restore {schema}.positions from a backup: what stands beside the position is wrong",
 }
+_UNDERMINING = ("position.log", "position.note")
+"""With these, beside all of `log.`, nothing is built upon the log."""
 
 
 class ReplayProgress(Struct, frozen=True):
@@ -87,7 +89,7 @@ class Findings:
     def add(self, lane: int, code: str, place: str, found: str) -> None:
         """Note a difference; `code` begins with what is wrong: log, position, or a read model."""
         self.found += 1
-        self.in_log += code.startswith("log.")
+        self.in_log += code.startswith("log.") or code in _UNDERMINING
         if len(self.kept) < DIFFERENCES_MAX:
             self.kept.append(Difference(lane, code, place, found, _cure(lane, code)))
 

@@ -143,14 +143,16 @@ class _Replay:
             self._fold(lane, snapshot, visitor)
 
     def _rebuild(self, lane: int) -> None:
-        database, damaged_before = self._databases.of_lane(lane), self._findings.in_log
+        database, findings = self._databases.of_lane(lane), self._findings
+        damage, rows = findings.in_log, findings.rows_written
         with suppress(Damaged), database.transaction() as cursor:
-            visitor = Rebuilding(cursor, lane, self._codec, self._findings)
+            visitor = Rebuilding(cursor, lane, self._codec, findings)
             visitor.lock()
             with lane_snapshot(database, lane) as snapshot:
                 visitor.empty(snapshot)
                 self._fold(lane, snapshot, visitor)
-            if self._findings.in_log > damaged_before:
+            if findings.in_log > damage:
+                findings.rows_written = rows
                 raise Damaged
 
     def _fold(self, lane: int, snapshot: LaneSnapshot, visitor: Visitor) -> None:

@@ -1,6 +1,7 @@
 """One bad message delays only itself: what can't be decided ends in the dead letters, and its neighbours don't notice."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from tests.engine.test_inbound import MALFORMED
 from tests.support.worker_process import WorkerProcess, environment_of
 from tests.support.world import Read, World, world
 
+_RECORDS_AT = 61  # of a batch on the wire
 REASON = "__connect.errors.exception.class.name"
 ERROR = "__connect.errors.exception.message"
 
@@ -75,7 +77,7 @@ def _corpus(one: World) -> list[Bad]:
         command("timer with NUL", "unstorable", "arm", b'{"timer":"a\\u0000b","delay_ms":1}'),
         command("timer beyond time", "unstorable", "arm", b'{"timer":"a","delay_ms":9223372036854775807}'),
         command("one byte too large", "too_large", "add", _sized(MAX_COMMAND_BYTES + 1)),
-        command("as large as the topic takes", "too_large", "add", _sized((4 << 20) - 700)),
+        command("as large as the topic takes", "too_large", "add", _sized((4 << 20) - 330)),
         raw("no value", "no_value", None),
         raw("truncated", "bad_json", b'{"userId":"a'),
         raw("without a customer", "bad_json", b'{"type":"view","idempotencyKey":"i"}'),
@@ -202,6 +204,27 @@ async def test_a_retry_after_the_missing_definition_was_published_applies_the_co
     assert told[0] == ("dead_lettered", False)
     assert told.count(("applied", False)) == 1
     assert [r["status"] for r in one.dead_letters()] == ["retried"]
+
+
+async def test_a_journey_whose_version_is_missing_waits_in_the_dead_letters(one: World) -> None:
+    """A journey pinned to a version that isn't there isn't decided by another one: its commands wait to be retried."""
+    await one.start()
+    await one.send("cus-1")
+    await one.settled()
+    await one.stop()
+    one.execute("DELETE FROM orchestrator.definitions")
+    one.publish("t", 2)
+    await one.start()
+    await one.send("cus-1", data={"n": 7})
+    await one.settled()
+    [letter] = one.dead_letters()
+    assert letter["reason"] == "unknown_definition"
+    one.publish("t", 1)
+    assert await one.ask(0, "retry", id=letter["id"]) == "sent again"
+    await one.settled()
+    journey = one.journey("cus-1")
+    assert journey is not None
+    assert (journey["definition_version"], journey["snapshot"]["state"]["total"]) == (1, 8)
 
 
 async def test_a_raw_dead_letter_can_be_retried(one: World) -> None:
@@ -333,25 +356,38 @@ async def test_what_ends_its_worker_again_and_again_is_dead_lettered(
 async def test_a_header_name_that_is_no_text_costs_its_own_message_only(one: World) -> None:
     """Bytes that clients choke on before the engine sees them are dead-lettered like any others."""
     await one.start()
+    await one.raw("good", "view", 1, "i-1")
     await one.send("good")
     await _put_with_broken_header_name(one)
     await one.send("good")
+    await _put_with_broken_header_name(one, compressed=True)
+    await one.raw("good", "view", 1, "i-2")
     await one.settled()
-    assert sum(o["outcome"] == "applied" for o in await one.outcomes()) == 2
-    assert len(one.dead_letters()) == 1
+    letters = [r for r in await one.read("dead_letters") if r.headers.get("other") == b"w"]
+    assert len(letters) == len(one.dead_letters()) == 4
+    await one.restart()
+    await one.send("good")
+    await one.settled()
+    assert sum(o["outcome"] == "applied" for o in await one.outcomes()) == 5
+    assert len(one.dead_letters()) == 4
 
 
-async def _put_with_broken_header_name(one: World) -> None:
-    """Clients encode what they are given, so the bytes of a whole batch are changed on their way."""
+async def _put_with_broken_header_name(one: World, *, compressed: bool = False) -> None:
+    """Two records in one batch, the first's header name broken; clients only take text, so its bytes are changed after."""
     producer = AIOKafkaProducer(**one.settings.kafka())
     await producer.start()
     try:
         made = producer.create_batch()
-        made.append(timestamp=None, key=b"k", value=b"{}", headers=[("broken-name", b"v")])
+        for name in ("broken-name", "fine"):
+            made.append(timestamp=None, key=b"k", value=b"{}", headers=[(name, b"v"), ("other", b"w")])
         build = made._build
 
         def broken() -> bytearray:
             buffer = bytearray(build()).replace(b"broken-name", b"broken\xff\xfe\xfdme")
+            if compressed:
+                buffer[_RECORDS_AT:] = gzip.compress(bytes(buffer[_RECORDS_AT:]))
+                buffer[8:12] = (len(buffer) - 12).to_bytes(4, "big")
+                buffer[21:23] = (1).to_bytes(2, "big")
             buffer[17:21] = calc_crc32c(memoryview(bytes(buffer))[21:]).to_bytes(4, "big")
             return buffer
 

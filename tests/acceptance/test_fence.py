@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
+from orchestrator import embedded
 from orchestrator.core.errors import Fenced
 from orchestrator.core.lane_events import BatchNoted
 from orchestrator.engine import store as store_module
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.positions import IN
 from orchestrator.engine.store import LaneStore, Move
+from orchestrator.settings import Settings
+from projections import exactly_once
 from tests.support import plants
-from tests.support.lanes import TOPIC, Installation, Request
+from tests.support.audit import read_topic
+from tests.support.lanes import TOPIC, Installation, Request, until
 
 
 @pytest.fixture
@@ -75,3 +80,32 @@ async def test_a_kept_cache_would_be_found(installation: Installation, monkeypat
     plants.cache_kept()
     with pytest.raises(AssertionError, match=r"\(4, 2\)"):  # applied twice, and the third taken for done
         await an_owner_goes_on_after_another_wrote(installation)
+
+
+async def test_an_owner_that_opened_too_early_repeats_no_effect(
+    installation: Installation,
+    servers: embedded.Servers,
+    topic_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the former owner appended and published after its heir had opened the lane isn't published again."""
+    monkeypatch.setattr(exactly_once, "_SAVE_EVERY_S", 3_600)  # the position in PostgreSQL stays behind Kafka's
+    settings = Settings(kafka_bootstrap_servers=servers.bootstrap, topic_prefix=topic_prefix)
+    names = [settings.topic(name) for name in ("commands", "effects", "snapshots")]
+    admin = AdminClient({"bootstrap.servers": servers.bootstrap})
+    for answer in admin.create_topics([NewTopic(n, 1) for n in names]).values():
+        answer.result(timeout=30)
+    former = await installation.lane()
+    customer = former.customers(1)[0]
+    await former.handle(Request(customer, "add", {"n": 1}))
+    heir = await installation.lane()
+    publishing = exactly_once.ExactlyOnce(former.lane, settings.kafka(), settings.topics)
+    async with former.following(publishing):
+        await former.handle(Request(customer, "ask"))
+        await until(lambda: publishing.lag_events == 0, "the former owner published")
+    end = former.lane.position
+    following = exactly_once.ExactlyOnce(heir.lane, settings.kafka(), settings.topics)
+    async with heir.following(following):
+        await until(lambda: heir.lane.position - following.lag_events == end, "the heir stands where Kafka says")
+    effects = [r.ce_id for r in read_topic(servers.bootstrap, settings.topic("effects"))]
+    assert len(effects) == 1

@@ -45,12 +45,12 @@ def test_nothing_is_lost_or_doubled_whatever_fails(private_servers: embedded.Ser
 
 @pytest.mark.long
 @pytest.mark.timeout(3_000)
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2])
 def test_nothing_is_lost_or_doubled_for_long(
     private_servers: embedded.Servers, tmp_path: Path, seed: int
 ) -> None:
     """The same holds for 100,000 commands and every fault several times over."""
     with scene(private_servers, tmp_path, seed=seed, owners=2_000) as installation:
-        run_all_faults(installation, rounds=5, commands=LONG_COMMANDS, per_second=400)
+        run_all_faults(installation, rounds=4, commands=LONG_COMMANDS, per_second=400)
         assert installation.ledger.published >= LONG_COMMANDS
         assert installation.audit() == []

@@ -91,6 +91,20 @@ def test_a_worker_started_before_its_servers_waits_for_them(installation: Scene)
 
 
 @pytest.mark.timeout(300)
+def test_a_waiting_worker_can_be_stopped(installation: Scene) -> None:
+    """A worker that waits for Kafka or PostgreSQL ends in order, and soon, when it is asked to."""
+    servers = installation.servers
+    for server, dependency in ((servers.kafka, "kafka"), (servers.postgres, "postgresql")):
+        worker = installation.worker(dependency).start()
+        worker.wait_ready()
+        installation.ledger.publish(100)
+        server.stop()
+        until(lambda w=worker, d=dependency: says_waiting(w, d), f"the worker waits for {dependency}", 60)
+        assert worker.terminate() == 0
+        server.start()
+
+
+@pytest.mark.timeout(300)
 def test_a_lost_commit_acknowledgement_is_neither_loss_nor_repetition(
     servers: embedded.Servers, database: str, topic_prefix: str, tmp_path: Path
 ) -> None:

@@ -32,11 +32,17 @@ class Ended(NamedTuple):
 def environment(**changes: str) -> dict[str, str]:
     """The environment without anything that would steer the program, and these changes."""
     kept = {n: v for n, v in os.environ.items() if n not in _OURS and not n.startswith("ORCHESTRATOR_")}
-    caches = {n: v for n, v in os.environ.items() if n in {"ORCHESTRATOR_CACHE_DIR", "ORCHESTRATOR_MAVEN_URL", "ORCHESTRATOR_KAFKA_JARS"}}
+    caches = {
+        n: v
+        for n, v in os.environ.items()
+        if n in {"ORCHESTRATOR_CACHE_DIR", "ORCHESTRATOR_MAVEN_URL", "ORCHESTRATOR_KAFKA_JARS"}
+    }
     return {**kept, **caches, "COLUMNS": "200", **changes}
 
 
-def call(*arguments: str | Path, env: dict[str, str] | None = None, stdin: str = "", cwd: Path = ROOT) -> Ended:
+def call(
+    *arguments: str | Path, env: dict[str, str] | None = None, stdin: str = "", cwd: Path = ROOT
+) -> Ended:
     """Run the program to its end."""
     request = {
         "arguments": [str(argument) for argument in arguments],

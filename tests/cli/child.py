@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from orchestrator import lifeline
 
@@ -12,7 +13,7 @@ def main(path: str, behaviour: str, code: str = "0") -> int:
     lifeline.hold()
     if behaviour == "ignore":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with open(path, "a", encoding="ascii") as file:
+    with Path(path).open("a", encoding="ascii") as file:
         file.write(f"{os.getpid()}\n")
     if behaviour == "exit":
         return int(code)

@@ -37,7 +37,9 @@ class Shop:
         """Outcomes of commands or raw events given as JSON lines, in the order they came."""
         import json
 
-        ended = self.call("commands", "publish", "--file", "-", "--wait", "-o", "json", stdin="\n".join(lines))
+        ended = self.call(
+            "commands", "publish", "--file", "-", "--wait", "-o", "json", stdin="\n".join(lines)
+        )
         assert ended.code in (0, 1), f"{ended.err}\n{self.log.read_text()[-3000:]}"
         return [json.loads(line) for line in ended.out.splitlines()]
 

@@ -12,7 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LOADED = ("orchestrator.cli.program", "orchestrator.cli.queries", "orchestrator.cli.checks", "orchestrator.feeding")
+LOADED = (
+    "orchestrator.cli.program",
+    "orchestrator.cli.queries",
+    "orchestrator.cli.checks",
+    "orchestrator.feeding",
+)
 
 
 class Forking:
@@ -62,11 +67,11 @@ def child(request: dict[str, Any], files: dict[str, Path]) -> None:
     """Become one run of the program."""
     code = 99
     try:
-        for number, (name, mode) in enumerate((("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))):
+        for number, (name, mode) in enumerate(
+            (("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))
+        ):
             os.dup2(os.open(files[name], mode | os.O_CREAT, 0o600), number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, encoding="utf-8") for number, mode in enumerate(("r", "w", "w"))
-        )
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
         os.environ.clear()
         os.environ.update(request["env"])
         os.chdir(request["cwd"])

@@ -27,7 +27,9 @@ def sessions_file() -> Path:
     """The data, from where it is kept beside the project; missing, the test says so and fails where CI runs."""
     here = Path(__file__).resolve()
     named = os.environ.get("OTTO_SESSIONS")
-    places = [Path(named)] if named else [parent / "shared/data/otto-sessions.jsonl" for parent in here.parents]
+    places = (
+        [Path(named)] if named else [parent / "shared/data/otto-sessions.jsonl" for parent in here.parents]
+    )
     for place in places:
         if place.exists():
             return place
@@ -62,7 +64,9 @@ def _walk(events: list[dict[str, Any]]) -> Expected:
         if following != state:
             states.append(following)
         state, last_ms = following, max(last_ms, event["ts"])
-    return Expected(counts["clicks"], counts["carts"], counts["orders"], returns, states, last_ms, len(events))
+    return Expected(
+        counts["clicks"], counts["carts"], counts["orders"], returns, states, last_ms, len(events)
+    )
 
 
 def _next(state: str, event: str) -> str:
@@ -78,5 +82,3 @@ def _next(state: str, event: str) -> str:
 def total(found: dict[str, Expected]) -> int:
     """Events in the file."""
     return sum(one.events for one in found.values())
-
-

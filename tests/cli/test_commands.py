@@ -1,5 +1,6 @@
 import json
 import secrets
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,15 @@ def test_a_command_published_twice_is_decided_once(shop: Shop, customer: str) ->
 
 def test_lines_are_commands_or_raw_events(shop: Shop, customer: str) -> None:
     """A stream of JSON lines may mix both shapes, and a refused line is named by its number."""
-    lines = [event(customer, "PRODUCT_VIEWED", f"{customer}-1"), command(customer, "set_context", f"{customer}-2", {"context": {"views": 7}})]
+    lines = [
+        event(customer, "PRODUCT_VIEWED", f"{customer}-1"),
+        command(customer, "set_context", f"{customer}-2", {"context": {"views": 7}}),
+    ]
     outcomes = [outcome for line in lines for outcome in shop.publish(line)]
-    assert [(o["id"], o["outcome"]) for o in outcomes] == [(f"{customer}-1", "applied"), (f"{customer}-2", "applied")]
+    assert [(o["id"], o["outcome"]) for o in outcomes] == [
+        (f"{customer}-1", "applied"),
+        (f"{customer}-2", "applied"),
+    ]
     ended = shop.call("commands", "publish", "--file", "-", stdin=f"{lines[0]}\nnonsense")
     assert ended.code == 1
     assert "line 2" in ended.err
@@ -94,12 +101,24 @@ def test_a_journey_is_listed_shown_and_explained(shop: Shop, customer: str) -> N
 
     timeline = shop.ask("journeys", "timeline", customer, "-d", "shop")
     assert [row["version"] for row in timeline] == list(range(1, shown["version"] + 1))
-    moves = [(row["data"]["from_state"], row["data"]["to_state"]) for row in timeline if row["event"] == "lifecycle.moved.v1"]
-    assert moves == [("ONBOARDING", "BROWSING"), ("BROWSING", "CONSIDERATION"), ("CONSIDERATION", "CHECKOUT.DETAILS")]
+    moves = [
+        (row["data"]["from_state"], row["data"]["to_state"])
+        for row in timeline
+        if row["event"] == "lifecycle.moved.v1"
+    ]
+    assert moves == [
+        ("ONBOARDING", "BROWSING"),
+        ("BROWSING", "CONSIDERATION"),
+        ("CONSIDERATION", "CHECKOUT.DETAILS"),
+    ]
     assert {row["command_id"] for row in timeline} == set(keys)
 
     receipt = shop.ask("journeys", "why", customer, "-d", "shop", "--decision", "2")
-    assert (receipt["command_id"], receipt["actor"], receipt["definition_version"]) == (keys[1], "user-interactions", 1)
+    assert (receipt["command_id"], receipt["actor"], receipt["definition_version"]) == (
+        keys[1],
+        "user-interactions",
+        1,
+    )
     (because,) = (reason for reason in receipt["because"] if reason["event"] == "lifecycle.moved.v1")
     assert because["transition"] == "/states/BROWSING/on/ITEM_ADDED_TO_CART"
     assert because["definition_says"] == {"target": "CONSIDERATION", "set": {"stepIndex": 3}}
@@ -136,3 +155,22 @@ def test_an_unknown_journey_is_not_found(shop: Shop) -> None:
         ended = shop.call("journeys", verb, f"nobody-{secrets.token_hex(4)}", "-d", "shop")
         assert ended.code == 1
         assert "orchestrator journeys list" in ended.err
+
+
+def test_the_worker_performs_effects(shop: Shop, customer: str, until) -> None:
+    """Reaching the last state publishes its announcement, and the answer is in the timeline."""
+    shop.publish(event(customer, "ORDER_PLACED", f"{customer}-1"))
+
+    def answered() -> list[Any]:
+        timeline = shop.ask("journeys", "timeline", customer, "-d", "shop")
+        return [row for row in timeline if row["event"] == "journey.effect_succeeded.v1"]
+
+    until(answered)
+    assert answered()[0]["source"] == "engine/effects"
+
+
+def test_a_replay_of_all_this_finds_no_difference(shop: Shop) -> None:
+    """What the tests before did can be rebuilt from the log alone."""
+    report = shop.ask("replay", "--verify")
+    assert report["ok"] is True
+    assert report["differences"] == []

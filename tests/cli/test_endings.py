@@ -16,7 +16,9 @@ def test_help_loads_nothing_heavy(tmp_path) -> None:
         "import sys; from orchestrator.cli import run; code = run(['journeys', 'list', '--help']);"
         f"print([name for name in {heavy.split()!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment())
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment()
+    )
     assert ended.returncode == 0
     assert ended.stderr.splitlines()[-1] == "[]"
     assert "orchestrator journeys list --state CHECKOUT" in ended.stdout
@@ -53,8 +55,14 @@ def test_a_wrong_option_ends_with_2() -> None:
         ({"KAFKA_BOOTSTRAP_SERVERS": NOWHERE}, "DATABASE_URL is not"),
         ({"DATABASE_URL": DSN}, "KAFKA_BOOTSTRAP_SERVERS is not"),
         ({"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": "not a dsn"}, "DATABASE_URL"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": DSN, "POSTGRES_ENABLE_DB_FUNCTIONS": "y"}, "Unset it"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": DSN, "ORCHESTRATOR_LANES": "many"}, "ORCHESTRATOR_LANES"),
+        (
+            {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": DSN, "POSTGRES_ENABLE_DB_FUNCTIONS": "y"},
+            "Unset it",
+        ),
+        (
+            {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": DSN, "ORCHESTRATOR_LANES": "many"},
+            "ORCHESTRATOR_LANES",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", [("journeys", "list"), ("worker",)])
@@ -90,7 +98,11 @@ def test_debug_shows_the_traceback() -> None:
 def test_a_broken_document_lists_every_problem(tmp_path) -> None:
     """Validation names file, line, place and cure of all problems, and ends with 1."""
     broken = tmp_path / "broken.yaml"
-    broken.write_text(SHOP.read_text().replace("initial: ONBOARDING", "initial: NOWHERE").replace("target: BROWSING", "target: GONE"))
+    broken.write_text(
+        SHOP.read_text()
+        .replace("initial: ONBOARDING", "initial: NOWHERE")
+        .replace("target: BROWSING", "target: GONE")
+    )
     ended = call("definitions", "validate", broken, SHOP)
     assert ended.code == 1
     assert ended.out.count(f"{broken}:") >= 3

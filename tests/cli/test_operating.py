@@ -1,9 +1,9 @@
 import asyncio
 import json
 import secrets
+from typing import Any
 
 import pytest
-
 from aiokafka import AIOKafkaProducer
 
 from orchestrator.core.addresses import lane_of
@@ -14,11 +14,17 @@ from tests.cli.test_commands import command
 pytestmark = pytest.mark.xdist_group("cli-shop")  # one installation for all
 
 
-def letters(shop: Shop, source_id: str, *arguments: str) -> list[dict]:
-    return [row for row in shop.ask("dlq", "list", "--limit", "1000", *arguments) if row["command_id"] == source_id]
+def letters(shop: Shop, source_id: str, *arguments: str) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in shop.ask("dlq", "list", "--limit", "1000", *arguments)
+        if row["command_id"] == source_id
+    ]
 
 
-def test_a_dead_letter_is_shown_and_retried_once_its_definition_is_there(shop: Shop, customer: str, tmp_path, until) -> None:
+def test_a_dead_letter_is_shown_and_retried_once_its_definition_is_there(
+    shop: Shop, customer: str, tmp_path, until
+) -> None:
     """Publishing what was missing and retrying applies the command once."""
     name, key = f"late{secrets.token_hex(4)}", f"{customer}-1"
     line = command(customer, "event", key, {"type": "PRODUCT_VIEWED"}, name)
@@ -47,7 +53,13 @@ def test_dead_letters_are_discarded_with_a_reason(shop: Shop, customer: str, unt
     """Giving up needs a reason and a yes, keeps the letter, and takes it from the open ones."""
     reason = "content_type"
     key = f"{customer}-1"
-    asyncio.run(_send(shop, customer, [("content-type", b"text/plain"), ("ce_source", b"tests"), ("ce_id", key.encode())]))
+    asyncio.run(
+        _send(
+            shop,
+            customer,
+            [("content-type", b"text/plain"), ("ce_source", b"tests"), ("ce_id", key.encode())],
+        )
+    )
     until(lambda: letters(shop, key, "--reason-is", reason))
     (row,) = letters(shop, key, "--reason-is", reason)
     assert shop.call("dlq", "discard", row["id"]).code == 2
@@ -64,7 +76,14 @@ def test_dead_letters_are_discarded_with_a_reason(shop: Shop, customer: str, unt
 def test_bytes_of_a_dead_letter_cannot_steer_the_terminal(shop: Shop, customer: str, until) -> None:
     """Escapes in headers and values are shown, not obeyed."""
     key = f"{customer}-\x1b[31m"
-    asyncio.run(_send(shop, customer, [("content-type", b"text/\x1b]0;x\x07"), ("ce_source", b"tests"), ("ce_id", key.encode())], b"\x1b[2J\xff"))
+    asyncio.run(
+        _send(
+            shop,
+            customer,
+            [("content-type", b"text/\x1b]0;x\x07"), ("ce_source", b"tests"), ("ce_id", key.encode())],
+            b"\x1b[2J\xff",
+        )
+    )
     until(lambda: letters(shop, key))
     (row,) = letters(shop, key)
     for ended in (shop.call("dlq", "show", row["id"]), shop.call("dlq", "list")):
@@ -93,7 +112,16 @@ def test_a_rebased_lane_reads_again_and_decides_nothing_twice(shop: Shop, custom
     """Reading a topic again from its start is safe: every key is known."""
     subject = f"default/c/{customer}/lifecycle:shop"
     lane = lane_of(f"default/c/{customer}", 3)
-    publish = ("commands", "publish", subject, "event", '{"type": "PRODUCT_VIEWED"}', "--id", "read-twice", "--wait")
+    publish = (
+        "commands",
+        "publish",
+        subject,
+        "event",
+        '{"type": "PRODUCT_VIEWED"}',
+        "--id",
+        "read-twice",
+        "--wait",
+    )
     before = shop.ask(*publish)
     topic = f"{shop.env['ORCHESTRATOR_TOPIC_PREFIX']}journeys.commands"
     assert shop.ask("lanes", "rebase", str(lane), "--topic", topic)[0]["answer"] == "rebased"
@@ -114,7 +142,9 @@ def test_the_doctor_finds_nothing_to_fail(shop: Shop) -> None:
     """A working installation passes every check."""
     found = shop.ask("doctor")
     assert [finding for finding in found if finding["status"] == "fail"] == []
-    assert {"Kafka", "PostgreSQL", "clocks", "topics", "lanes", "producers", "definitions"} <= {f["what"] for f in found}
+    assert {"Kafka", "PostgreSQL", "clocks", "topics", "lanes", "producers", "definitions"} <= {
+        f["what"] for f in found
+    }
     assert "ok" in shop.call("doctor").out
 
 
@@ -159,11 +189,15 @@ def test_a_request_without_a_worker_is_taken_back(servers, database, topic_prefi
         assert connection.execute("SELECT count(*) FROM lane_000.controls").fetchone() == (0,)
 
 
-async def _send(shop: Shop, customer: str, headers, value: bytes = b"{}", partition: int | None = None) -> None:
+async def _send(
+    shop: Shop, customer: str, headers, value: bytes = b"{}", partition: int | None = None
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=shop.env["KAFKA_BOOTSTRAP_SERVERS"])
     await producer.start()
     try:
         topic = f"{shop.env['ORCHESTRATOR_TOPIC_PREFIX']}journeys.commands"
-        await producer.send_and_wait(topic, value, key=f"default/c/{customer}".encode(), headers=headers, partition=partition)
+        await producer.send_and_wait(
+            topic, value, key=f"default/c/{customer}".encode(), headers=headers, partition=partition
+        )
     finally:
         await producer.stop()

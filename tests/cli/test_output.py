@@ -30,7 +30,7 @@ def test_json_is_one_document_and_nothing_else(capsys, rows) -> None:
 
 
 def test_tables_elsewhere_than_a_terminal_are_not_cut(capsys) -> None:
-    """grep finds a long value whole, without colours."""
+    """Grep finds a long value whole, without colours."""
     long = "x" * 150
     output.rows(("a", "b"), [{"a": long, "b": 1}], Format.TABLE)
     shown = capsys.readouterr().out

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,10 @@ def is_malformed(message, listed) -> bool:
     return (
         command is None
         or (command.stream is None and command.type not in listed)
-        or (command.stream is not None and (command.stream.definition != "shop" or command.type == "no_such_command"))
+        or (
+            command.stream is not None
+            and (command.stream.definition != "shop" or command.type == "no_such_command")
+        )
     )
 
 
@@ -82,7 +86,7 @@ def test_every_message_is_keyed_by_its_owner(traffic) -> None:
 
 def test_sessions_happen_in_their_order(traffic) -> None:
     """Events come in the order of their time, and nobody pays before the checkout of the same session."""
-    first = {}
+    first: dict[Any, Any] = {}
     for message in traffic:
         if message.topic == "raw" and message.command and (command := decoded(message)) and command.time_ms:
             first.setdefault(message.command, (command, json.loads(message.value)))

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ class Running:
             assert time.monotonic() < deadline_s, self.log.read_text()[-3000:]
             time.sleep(0.1)
 
-    def report(self) -> dict:
+    def report(self) -> Any:
         assert self.wait() == 0, self.log.read_text()[-3000:]
         return json.loads(self.out.read_text())
 
@@ -87,11 +88,15 @@ def test_the_demo_tells_what_became_of_every_message(data: Path) -> None:
     again = {(row["outcome"], row["duplicate"]): row["commands"] for row in second["outcomes"]}
     assert {duplicate for (outcome, duplicate) in again if outcome != "dead_lettered"} == {True}
     assert second["journeys"] == first["journeys"]
-    assert {row["reason"]: row["in_all"] for row in second["dead_letters"]} == {r: 2 * n for r, n in letters.items()}
+    assert {row["reason"]: row["in_all"] for row in second["dead_letters"]} == {
+        r: 2 * n for r, n in letters.items()
+    }
     assert nothing_left(data)
 
 
-@pytest.mark.parametrize(("number", "group", "code"), [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 0)])
+@pytest.mark.parametrize(
+    ("number", "group", "code"), [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 0)]
+)
 def test_an_ended_up_leaves_no_process(data: Path, number: signal.Signals, group: bool, code: int) -> None:
     """Ctrl-C (which reaches the whole group) and SIGTERM end servers and workers in order."""
     running = Running(data, "up", "--processes", "2", "-o", "json")

@@ -46,3 +46,12 @@ def test_growing_through_every_size_of_the_filter_loses_nothing() -> None:
         log.add(key, version)
         assert log.find(key) == version
     assert all(log.find(key) == version for version, key in enumerate(keys, start=1))
+
+
+@given(st.lists(_HASH, min_size=2, max_size=50, unique=True))
+def test_bytes_that_lie_across_two_entries_are_no_key(hashes: list[bytes]) -> None:
+    """The end of one entry and the beginning of the next never pass for a key."""
+    log, oracle = _added(hashes)
+    packed = bytes(log.packed)
+    for at in range(len(packed) - 8):
+        assert log.find(packed[at : at + 8]) == oracle.get(packed[at : at + 8])

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.addresses import Stream
 from orchestrator.core.errors import Malformed, Undecidable
 from orchestrator.core.events import (
     CommandIgnored,
@@ -167,14 +168,12 @@ def test_a_running_journey_keeps_its_definition_and_a_new_one_takes_the_newest()
     published = Published(definition(1))
     engine, one = Engine(catalogue=published), frame()
     _decided(engine, one, command())
-    published.publish(definition(2))
-    other_stream = command(stream=None).owner
-    assert other_stream == STREAM.owner
+    published.publish(definition(2, compiled="nothing"))
     _decided(engine, one, command(id="k2"))
-    assert one.definition_version == 1
-    new = Frame(type(STREAM)(STREAM.owner, "toy", "t", "second"), one.kind)
-    _decided(engine, new, command(stream=new.stream))
-    assert new.definition_version == 2
+    assert (one.definition_version, one.state) == (1, State(total=2))
+    new = frame(Stream(STREAM.owner, "toy", "t", "second"))
+    batch = _decided(engine, new, command(stream=new.stream))
+    assert [type(r.envelope.data) for r in batch.events] == [CommandIgnored]
 
 
 def test_no_definition_no_decision() -> None:

@@ -15,7 +15,10 @@ _WORD = st.text(
 _DATA = st.dictionaries(_WORD, st.integers(-(2**63), 2**63) | _WORD | st.none(), max_size=6)
 
 
-@given(st.lists(st.tuples(_WORD, _WORD), min_size=2, max_size=20, unique=True))
+_AB = st.text("ab", min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(_AB, _AB) | st.tuples(_WORD, _WORD), min_size=2, max_size=40, unique=True))
 def test_different_keys_have_different_hashes(keys: list[tuple[str, str]]) -> None:
     """Source and id are joined so that no pair can pass for another."""
     assert len({key_hash(SECRET, source, id) for source, id in keys}) == len(keys)

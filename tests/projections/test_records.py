@@ -106,7 +106,7 @@ def test_an_effect_is_named_once_and_for_all() -> None:
     again = effect_record(_recorded(EffectRequested("e1", "ask", "log", {}, attempt=2)))
     assert _value(first) | {"params": None} == {
         "effect": "e1", "attempt": 1, "action": "ask", "type": "log", "params": None, "timeout_ms": 5,
-        "stream": STREAM.text, "idempotency_key": f"{STREAM.text}/e1", "requested_ms": NOW_MS,
+        "stream": STREAM.text, "idempotency_key": f"{STREAM.text}/e1", "requested_ms": NOW_MS, "private": [],
     }  # fmt: skip
     assert _headers(first)["ce_id"] == f"{STREAM.text}/e1/1"
     assert _headers(first)["traceparent"] == TRACE

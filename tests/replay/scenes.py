@@ -11,7 +11,7 @@ from projections.journeys import Journeys
 from tests.support.lanes import Installation, LaneHarness, Request, until
 from tests.support.toy import TOY
 
-COUNTING, TIMING, PRIVATE, QUIET = "counting", "timing", "private", "quiet"
+COUNTING, TIMING, PRIVATE, QUIET, BRIEF = "counting", "timing", "private", "quiet", "brief"
 
 
 def read_models(
@@ -32,6 +32,7 @@ async def eventful(harness: LaneHarness) -> None:
     async with harness.following(*followers):
         await _counting(harness)
         await caught_up(*followers)
+        await harness.handle(Request(BRIEF, "add", {"n": 1}))
         await _counting(harness, again=True)  # rows now have a second chunk of keys
         await _timing(harness)
         await _letters(harness)

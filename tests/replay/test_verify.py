@@ -9,7 +9,7 @@ from orchestrator.engine.database import Database
 from orchestrator.replay import ReplayProgress
 from orchestrator.replay.reading import lane_snapshot
 from orchestrator.replay.report import DIFFERENCES_MAX
-from tests.replay.scenes import COUNTING, PRIVATE, QUIET, TIMING, codes, verify
+from tests.replay.scenes import BRIEF, COUNTING, PRIVATE, QUIET, TIMING, codes, verify
 
 
 def stream(customer: str) -> str:
@@ -29,7 +29,7 @@ async def test_sound_data_has_no_differences(history: str) -> None:
     assert report.differences == []
     assert report.ok
     assert report.mode == "verify"
-    assert (report.streams, report.journeys_compared, report.timers, report.dead_letters) == (17, 16, 2, 4)
+    assert (report.streams, report.journeys_compared, report.timers, report.dead_letters) == (18, 17, 2, 4)
     assert seen[-1].events == seen[-1].events_total == report.events
     assert (seen[-1].lanes_done, seen[-1].lanes_total) == (1, 1)
 
@@ -101,11 +101,11 @@ DAMAGES: dict[str, tuple[set[str], str, Damage]] = {
     ),
     "half a command": (
         {"log.torn_command", "log.position_gap"},
-        f"{stream('many-3')}/1",
+        f"{stream(BRIEF)}/1",
         lambda dsn: change(
             dsn,
             "DELETE FROM stored_events WHERE originator_id = %s AND originator_version = 2",
-            parse_stream(stream("many-3")).id,
+            parse_stream(stream(BRIEF)).id,
         ),
     ),
     "an event of the lane's own stream": (
@@ -294,7 +294,7 @@ async def test_rows_of_another_fold_version_are_not_compared(copied: str) -> Non
     """A snapshot that workers ignore isn't a difference."""
     change(copied, "UPDATE journeys SET fold_version = 0, label = 'OLD' WHERE stream = %s", stream(COUNTING))
     report = await verify(copied)
-    assert (report.ok, report.journeys_outdated, report.journeys_compared) == (True, 1, 15)
+    assert (report.ok, report.journeys_outdated, report.journeys_compared) == (True, 1, 16)
 
 
 async def test_journeys_of_another_lane_are_found(copied: str) -> None:

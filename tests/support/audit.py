@@ -98,7 +98,7 @@ class Audit:
 
     def topic(self, name: str) -> list[Record]:
         """Every committed record of a topic, in order within its partitions."""
-        return list(_read(self._bootstrap, self._prefix + name))
+        return list(read_topic(self._bootstrap, self._prefix + name))
 
     def _check_log(self, found: Findings) -> None:
         """Versions contiguous per stream, positions gap-free per lane, each command's events together."""
@@ -286,7 +286,7 @@ def _journeys(connection: psycopg.Connection, lane: int) -> list[tuple[str, int,
     return connection.execute(_lane("SELECT stream, version, snapshot FROM {lane}.journeys", lane)).fetchall()
 
 
-def _read(bootstrap: str, topic: str) -> Iterator[Record]:
+def read_topic(bootstrap: str, topic: str) -> Iterator[Record]:
     """All records of a topic up to its end, by a read-committed reader without a group."""
     consumer = Consumer(
         {

@@ -1,5 +1,6 @@
 """A producer that keeps books: commands with known keys, published through whatever happens to the broker."""
 
+import logging
 import random
 import threading
 from collections import Counter
@@ -19,6 +20,8 @@ _REPEATED, _FAR, _CONFLICTING, _STRAY = 0.2, 0.5, 0.005, 0.005
 _RECENT = 50
 _IN_FLIGHT = 5_000
 _SLICE = 10
+_SILENT = logging.getLogger("ledger")
+_SILENT.disabled = True
 _FLUSH_S = 240.0
 
 
@@ -62,8 +65,8 @@ class Ledger:
                 "message.timeout.ms": int(_FLUSH_S * 1000),  # librdkafka tries again, in order, until then
                 "linger.ms": 5,
                 "reconnect.backoff.max.ms": 1_000,
-                "log_level": 0,
-            }
+            },
+            logger=_SILENT,  # brokers come and go here
         )
 
     def publish(self, count: int) -> None:

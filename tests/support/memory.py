@@ -53,8 +53,8 @@ class Published(Catalogue):
         self._add(definition)
 
 
-def definition(version: int = 1, *, kind: JourneyKind = TOY, listens: Sequence[str] = ()) -> Definition:
-    return Definition(kind.name, "t", version, {}, None, frozenset(listens))
+def definition(version: int = 1, *, kind: JourneyKind = TOY, compiled: Any = None) -> Definition:
+    return Definition(kind.name, "t", version, {}, compiled, frozenset())
 
 
 class Engine:

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,8 +33,14 @@ _PROBE_TIMEOUT_S = 3.0
 class WorkerProcess:
     """One worker; `log_path` collects the lines of all its lives. Leaving the `with` block kills it."""
 
-    def __init__(self, environment: dict[str, str], log_path: Path) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log_path: Path,
+        program: Sequence[str] = ("tests.support.worker_process",),
+    ) -> None:
         self.log_path = log_path
+        self._program = program
         self._environment = {**_clean(os.environ), **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
@@ -44,7 +51,7 @@ class WorkerProcess:
         self._log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.worker_process"],
+                [sys.executable, "-m", *self._program],
                 cwd=Path(__file__).parents[2],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
