@@ -16,7 +16,11 @@ from bench.scene import Scene, scene
 from orchestrator import embedded
 
 _ORDER = ("bare", "engine", "plain")
-_TO_HOLD = (("engine / bare", 0.5, "at least"), ("engine / plain", 20.0, "at least"), ("p99 engine / bare", 1.5, "at most"))
+_TO_HOLD = (
+    ("engine / bare", 0.5, "at least"),
+    ("engine / plain", 20.0, "at least"),
+    ("p99 engine / bare", 1.5, "at most"),
+)
 
 
 class Burst(NamedTuple):
@@ -53,7 +57,9 @@ def main() -> int:
         for keys in distributions:
             for name in _ORDER:
                 count = options.commands if name != "plain" else max(500, options.commands // 40)
-                with scene(servers, name, f"{run}{keys.distribution[0]}", options.lanes, options.data) as place:
+                with scene(
+                    servers, name, f"{run}{keys.distribution[0]}", options.lanes, options.data
+                ) as place:
                     bursts += _bursts(place, keys, count, console, name)
         rate = options.rate or 0.5 * _rate(bursts, "engine", "warm cache")
         for name in ("bare", "engine"):
@@ -89,7 +95,9 @@ def _bursts(place: Scene, keys: load.Keys, count: int, console: Console, name: s
     return found
 
 
-def _steady(place: Scene, keys: load.Keys, rate: float, seconds: float, console: Console, name: str) -> Steady:
+def _steady(
+    place: Scene, keys: load.Keys, rate: float, seconds: float, console: Console, name: str
+) -> Steady:
     """A steady load on warm caches; the latencies by the broker's clock."""
     console.print(f"[dim]{name}: {rate:.0f} commands a second for {seconds:.0f} s[/dim]")
     place.contender.start()
@@ -118,10 +126,18 @@ def _report(bursts: list[Burst], steadies: list[Steady], options: Any, console: 
         table.add_column(heading, justify="left" if heading in ("contender", "keys", "phase") else "right")
     for b in bursts:
         table.add_row(
-            b.contender, b.keys, b.phase, f"{b.commands:,}", f"{b.per_second:,.0f}", f"{b.cpu_us:.1f}", f"{b.peak_mb:.0f}"
+            b.contender,
+            b.keys,
+            b.phase,
+            f"{b.commands:,}",
+            f"{b.per_second:,.0f}",
+            f"{b.cpu_us:.1f}",
+            f"{b.peak_mb:.0f}",
         )
     console.print(table)
-    table = Table(title=f"Steady load, append of the command to append of its outcome ({options.seconds:.0f} s)")
+    table = Table(
+        title=f"Steady load, append of the command to append of its outcome ({options.seconds:.0f} s)"
+    )
     for heading in ("contender", "per second", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading == "contender" else "right")
     for s in steadies:
@@ -140,7 +156,12 @@ def _report(bursts: list[Burst], steadies: list[Steady], options: Any, console: 
     for name, bound, word in _TO_HOLD:
         good = ratios[name] >= bound if word == "at least" else ratios[name] <= bound
         held &= good
-        table.add_row(name, f"{ratios[name]:.2f}", f"{word} {bound}", "[green]held[/green]" if good else "[red]missed[/red]")
+        table.add_row(
+            name,
+            f"{ratios[name]:.2f}",
+            f"{word} {bound}",
+            "[green]held[/green]" if good else "[red]missed[/red]",
+        )
     console.print(table)
     figures = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
@@ -156,11 +177,15 @@ def _report(bursts: list[Burst], steadies: list[Steady], options: Any, console: 
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--commands", type=int, default=100_000, help="per burst (the plain application gets a fortieth)")
+    parser.add_argument(
+        "--commands", type=int, default=100_000, help="per burst (the plain application gets a fortieth)"
+    )
     parser.add_argument("--journeys", type=int, default=20_000)
     parser.add_argument("--keys", default="uniform,zipf", help="uniform, zipf or both")
     parser.add_argument("--lanes", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=0.0, help="steady load a second; 0: half of the engine's burst rate")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="steady load a second; 0: half of the engine's burst rate"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of steady load")
     parser.add_argument("--data", type=Path, default=Path("bench/results"))
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")

@@ -44,7 +44,9 @@ class BareLane:
         self.lane, self.at = lane, int(row[0])
         self._state: dict[bytes, int] = {}
 
-    def decide(self, records: list[Any]) -> tuple[bytearray, list[tuple[bytes, bytes, list[tuple[str, bytes]]]]]:
+    def decide(
+        self, records: list[Any]
+    ) -> tuple[bytearray, list[tuple[bytes, bytes, list[tuple[str, bytes]]]]]:
         """Rows for COPY and outcomes for the topic."""
         rows, outs = bytearray(_HEADER), []
         decode, state = msgspec.json.Decoder(Event).decode, self._state
@@ -73,9 +75,14 @@ class BareLane:
 async def run(bootstrap: str, dsn: str, topic: str, out: str, lanes: int) -> None:
     """Until ended."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, max_partition_fetch_bytes=2 << 20, fetch_max_wait_ms=200
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=2 << 20,
+        fetch_max_wait_ms=200,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=1 << 20)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=1 << 20
+    )
     await consumer.start()
     await producer.start()
     partitions = [TopicPartition(topic, n) for n in range(lanes)]

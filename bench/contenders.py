@@ -25,7 +25,9 @@ class Usage(NamedTuple):
 class Contender:
     """`command` becomes ready (a line on stdout, or /readyz), and is stopped by signal."""
 
-    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path, port: int = 0) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: Mapping[str, str], log: Path, port: int = 0
+    ) -> None:
         self.name = name
         self._command, self._environment, self._log, self._port = command, environment, log, port
         self._process: subprocess.Popen[bytes] | None = None

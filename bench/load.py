@@ -11,7 +11,10 @@ import orjson
 from confluent_kafka import Producer
 
 _TYPES = (
-    ("PRODUCT_VIEWED",) * 12 + ("ITEM_ADDED_TO_CART",) * 4 + ("CHECKOUT_STARTED",) * 2 + ("PAYMENT_STARTED", "EMAIL_OPENED")
+    ("PRODUCT_VIEWED",) * 12
+    + ("ITEM_ADDED_TO_CART",) * 4
+    + ("CHECKOUT_STARTED",) * 2
+    + ("PAYMENT_STARTED", "EMAIL_OPENED")
 )
 _ZIPF_EXPONENT = 1.1
 

@@ -39,7 +39,9 @@ class Watcher:
             }
         )
         ends = [
-            TopicPartition(topic, n, self._consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1])
+            TopicPartition(
+                topic, n, self._consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1]
+            )
             for n in range(partitions)
         ]
         self._consumer.assign(ends)
@@ -81,5 +83,3 @@ def latencies(commands: dict[str, int], outcomes: dict[str, int]) -> Latencies:
     begun = min(commands.values()) + 1_000
     spans = sorted(outcomes[i] - t for i, t in commands.items() if t >= begun)
     return Latencies(spans[len(spans) // 2], spans[int(len(spans) * 0.99)], spans[-1])
-
-

@@ -26,7 +26,7 @@ class Journey(Aggregate):  # type: ignore[misc]
         return uuid5(NAMESPACE_URL, customer)
 
     @event("Happened")
-    def happen(self, type: str, key: str) -> None:  # noqa: A002
+    def happen(self, type: str, key: str) -> None:
         self.counts[type] = self.counts.get(type, 0) + 1
         self.keys.append(key)
 

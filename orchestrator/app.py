@@ -41,7 +41,11 @@ from projections.journeys import Journeys
 from projections.producers import SharedProducer
 from projections.publisher import Publisher
 
-_GC_THRESHOLDS = (50_000, 50, 100)  # a batch makes some ten thousand short-lived objects, none of them in cycles
+_GC_THRESHOLDS = (
+    50_000,
+    50,
+    100,
+)  # a batch makes some ten thousand short-lived objects, none of them in cycles
 _DEFINITIONS_EVERY_S = 1.0
 _FINISH_TIMEOUT_S = 15.0
 ROLES = ("all", "lanes", "effects")
@@ -53,7 +57,9 @@ log = structlog.get_logger("worker")
 class Worker:
     """One worker process. `run` ends on SIGTERM or SIGINT, or by raising."""
 
-    def __init__(self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS, *, role: str = "lanes") -> None:
+    def __init__(
+        self, settings: Settings, kinds: Sequence[JourneyKind] = KINDS, *, role: str = "lanes"
+    ) -> None:
         if role not in ROLES:
             raise ConfigurationError(f"role {role[:40]!r} is none of {', '.join(ROLES)}")
         self._settings = settings
@@ -63,7 +69,9 @@ class Worker:
         self._databases = Databases(settings, pool_size=8)
         self._codec = Codec(event for kind in kinds for event in kind.events)
         self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="postgres")
-        self._kafka = settings.kafka()  # one for all lanes: its certificates are read, its tokens fetched once
+        self._kafka = (
+            settings.kafka()
+        )  # one for all lanes: its certificates are read, its tokens fetched once
         self._producer = SharedProducer(self._kafka)
         self._effects_ended = asyncio.Event()
         self._effects_ended.set()
@@ -85,7 +93,11 @@ class Worker:
     def readiness(self) -> dict[str, Any]:
         """What /readyz answers."""
         consumer = self._consumer
-        lanes = {f"{r.lane.number:03d}": {"state": r.state, "reason": r.reason} for r in consumer.runners} if consumer else {}
+        lanes = (
+            {f"{r.lane.number:03d}": {"state": r.state, "reason": r.reason} for r in consumer.runners}
+            if consumer
+            else {}
+        )
         joined = consumer is not None and consumer.joined
         kafka = self._kafka_up if consumer is None else consumer.kafka_up
         database = self._database_up and all(r.database_up for r in (consumer.runners if consumer else ()))
@@ -184,7 +196,8 @@ class Worker:
         """Note for the gauge and the log whether a dependency answered."""
         metrics.DEPENDENCY_UP.labels(dependency).set(up)
         if error is not None:
-            log.warning(f"{dependency} does not answer, waiting", error=f"{type(error).__name__}: {error}"[:300])
+            words = dependency + " does not answer, waiting"
+            log.warning(words, error=f"{type(error).__name__}: {error}"[:300])
         return up
 
     async def _consume(self) -> None:
@@ -240,7 +253,9 @@ def effect_runner(settings: Settings) -> EffectRunner:
             effects=topics["effects"],
             commands=topics["commands"],
             dead_letters=topics["dead_letters"],
-            also_internal=tuple(t for n, t in topics.items() if n not in {"effects", "commands", "dead_letters"}),
+            also_internal=tuple(
+                t for n, t in topics.items() if n not in {"effects", "commands", "dead_letters"}
+            ),
         ),
         settings=EffectSettings(
             allowed_networks=settings.webhook_allowed_networks,

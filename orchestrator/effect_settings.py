@@ -65,13 +65,15 @@ class EffectSettings(Struct, frozen=True):
             "produce_timeout_s", "retry_backoff_s", "stall_timeout_s", "session_timeout_s",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
-                raise ConfigurationError(f"effects.{name} must be above 0")
+                variable = " (ORCHESTRATOR_EFFECTS_CONCURRENCY)" if name == "concurrency" else ""
+                raise ConfigurationError(f"effects.{name}{variable} must be above 0")
         for network in self.allowed_networks:
             try:
                 ip_network(network)
             except ValueError as error:
                 raise ConfigurationError(
-                    f"effects.allowed_networks: {network!r} is no CIDR block; write 127.0.0.1/32 ({error})"
+                    f"effects.allowed_networks (ORCHESTRATOR_WEBHOOK_ALLOWED_NETWORKS): {network!r} is no CIDR block;"
+                    f" write 127.0.0.1/32 ({error})"
                 ) from error
         for name, value in self.secrets.items():
             _check_secret(name, value)
@@ -98,7 +100,10 @@ def secrets_from(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def _check_secret(name: str, value: str) -> None:
-    cure = f"effects.secrets: {name!r} must be {SECRET_PREFIX} and base64 of 24 to 64 random bytes"
+    variable = f"ORCHESTRATOR_WEBHOOK_SECRET_{name.upper()}"
+    cure = (
+        f"effects.secrets: {name!r} ({variable}) must be {SECRET_PREFIX} and base64 of 24 to 64 random bytes"
+    )
     keys = value.split()
     if not keys:
         raise ConfigurationError(cure)

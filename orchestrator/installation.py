@@ -24,7 +24,9 @@ class Databases:
 
     def __init__(self, settings: Settings, *, pool_size: int = 4) -> None:
         if not settings.database_url:
-            raise ConfigurationError("DATABASE_URL is not set: write postgresql://user:password@host:port/database")
+            raise ConfigurationError(
+                "DATABASE_URL is not set: write postgresql://user:password@host:port/database"
+            )
         self.main = Database(settings.database_url, pool_size=pool_size)
         self._by_dsn = {settings.database_url: self.main}
         self._lanes: dict[int, Database] = {}
@@ -83,7 +85,9 @@ def lanes_of(database: Database) -> int:
     """The installation's number of lanes. Raises ConfigurationError when there is none, or we are refused."""
     with _refusals_told(database):
         found = database.rows("SELECT to_regclass('orchestrator.installation') IS NOT NULL AS there")
-        rows = database.rows("SELECT lanes, format FROM orchestrator.installation") if found[0]["there"] else []
+        rows = (
+            database.rows("SELECT lanes, format FROM orchestrator.installation") if found[0]["there"] else []
+        )
     if not rows:
         raise ConfigurationError("this database holds no installation: run `orchestrator init`")
     if rows[0]["format"] > FORMAT:
@@ -110,7 +114,8 @@ def _make_shared(database: Database, lanes: int) -> int:
             if statement.strip():
                 cursor.execute(statement.strip())
         cursor.execute(
-            "INSERT INTO orchestrator.installation (lanes, format) VALUES (%s, %s) ON CONFLICT DO NOTHING", (lanes, FORMAT)
+            "INSERT INTO orchestrator.installation (lanes, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (lanes, FORMAT),
         )
         row = cursor.execute("SELECT lanes FROM orchestrator.installation").fetchone()
     assert row is not None

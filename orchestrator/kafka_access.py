@@ -51,7 +51,9 @@ async def check(kafka: Mapping[str, Any]) -> None:
 
 async def _enter(host: str, port: int, kafka: Mapping[str, Any]) -> None:
     """Connect, authenticate, and be answered as somebody who belongs here."""
-    options = {name: value for name, value in kafka.items() if name.startswith(("security_", "ssl_", "sasl_"))}
+    options = {
+        name: value for name, value in kafka.items() if name.startswith(("security_", "ssl_", "sasl_"))
+    }
     connection = await create_conn(host, port, request_timeout_ms=int(_TIMEOUT_S * 1000), **options)
     try:
         await connection.send(MetadataRequest([]))
@@ -71,7 +73,9 @@ def _refusal(error: BaseException, place: str, kafka: Mapping[str, Any]) -> str:
                 f"the certificate of Kafka at {place} is not trusted ({alert.verify_message}): ORCHESTRATOR_KAFKA_SSL_CAFILE"
                 " must name the authority that signed it, KAFKA_BOOTSTRAP_SERVERS the broker as the certificate does"
             )
-        case ssl.SSLError() if "ALERT" in (alert.reason or "") and ("CERT" in alert.reason or "CA" in alert.reason):
+        case ssl.SSLError() if "ALERT" in (alert.reason or "") and (
+            "CERT" in alert.reason or "CA" in alert.reason
+        ):
             return (
                 f"Kafka at {place} wants a client certificate that it trusts ({alert.reason}): check"
                 " ORCHESTRATOR_KAFKA_SSL_CERTFILE and ORCHESTRATOR_KAFKA_SSL_KEYFILE"

@@ -55,7 +55,11 @@ def _refuse_unused(settings: "Settings", protocol: str) -> None:
 
 
 def _ssl_context(settings: "Settings") -> ssl.SSLContext:
-    cafile, certfile, keyfile = settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
+    cafile, certfile, keyfile = (
+        settings.kafka_ssl_cafile,
+        settings.kafka_ssl_certfile,
+        settings.kafka_ssl_keyfile,
+    )
     for field in ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile"):
         if getattr(settings, field):
             _readable(field, getattr(settings, field))

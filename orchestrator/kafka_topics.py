@@ -27,8 +27,12 @@ def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
         NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(configs.get(name, kept)))
         for name, topic in settings.topics.items()
     ]
-    others = [topic for topic in settings.effects_publish_topics if not topic.endswith("*")]  # what actions publish to
-    return own + [NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(kept)) for topic in others]
+    others = [
+        topic for topic in settings.effects_publish_topics if not topic.endswith("*")
+    ]  # what actions publish to
+    return own + [
+        NewTopic(topic, lanes, settings.topic_replication, topic_configs=dict(kept)) for topic in others
+    ]
 
 
 async def create(settings: Settings, lanes: int) -> list[str]:
@@ -85,5 +89,3 @@ async def log_starts(settings: Settings, topics: tuple[str, ...], lanes: int) ->
         return {(p.topic, p.partition): offset for p, offset in starts.items()}
     finally:
         await reader.stop()
-
-

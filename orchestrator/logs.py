@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
@@ -15,8 +16,10 @@ def configure(level: str = "INFO", form: str = "auto") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ends = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # no values of variables
+    ends: list[Any] = (
+        [
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        ]  # no values of variables
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -26,6 +29,10 @@ def configure(level: str = "INFO", form: str = "auto") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s %(name)s %(message)s", force=True)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its reconnect chatter; our own lines say what is down
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.ERROR, format="%(levelname)s %(name)s %(message)s", force=True
+    )
+    logging.getLogger("aiokafka").setLevel(
+        logging.CRITICAL
+    )  # its reconnect chatter; our own lines say what is down
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)

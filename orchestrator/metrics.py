@@ -12,7 +12,6 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _SIZES = (1, 5, 10, 50, 100, 250, 500, 1000, 2000, 4000)
 
 
-
 class BatchHistogram(Collector):
     """A histogram that takes a whole batch of values at once; the library's own costs more than a decision each."""
 
@@ -44,20 +43,32 @@ DECIDE_S = Histogram("journey_decide_seconds", "Loading and deciding one batch."
 COMMIT_S = Histogram("journey_commit_seconds", "One lane transaction.", buckets=_SECONDS)
 PUBLISH_S = Histogram("journey_publish_seconds", "Sending one run of the log.", ["topic"], buckets=_SECONDS)
 APPEND_TO_OUTCOME_S = BatchHistogram(
-    "journey_append_to_outcome_seconds", "From the broker's append of a command to its acknowledged outcome.", _SECONDS
+    "journey_append_to_outcome_seconds",
+    "From the broker's append of a command to its acknowledged outcome.",
+    _SECONDS,
 )
 BATCH_SIZE = Histogram("journey_batch_commands", "Commands in one lane transaction.", buckets=_SIZES)
-LANE_LAG = Gauge("journey_lane_lag_messages", "Messages appended to a lane's topic and not handled.", ["lane", "topic"])
-FOLLOWER_LAG = Gauge("journey_follower_lag_events", "Events in the log and not dealt with.", ["lane", "follower"])
+LANE_LAG = Gauge(
+    "journey_lane_lag_messages", "Messages appended to a lane's topic and not handled.", ["lane", "topic"]
+)
+FOLLOWER_LAG = Gauge(
+    "journey_follower_lag_events", "Events in the log and not dealt with.", ["lane", "follower"]
+)
 TIMERS_DUE = Counter("journey_timers_fired_total", "Timers that became commands.")
-TIMER_LATE_S = Histogram("journey_timer_late_seconds", "From a timer's due time to its decision.", buckets=_SECONDS)
+TIMER_LATE_S = Histogram(
+    "journey_timer_late_seconds", "From a timer's due time to its decision.", buckets=_SECONDS
+)
 TIMERS_LATE = Gauge("journey_timers_late", "Due timers seen and not fired yet.", ["lane"])
 DEAD_LETTERS = Counter("journey_dead_letters_total", "Messages that can't be decided.", ["reason"])
 FORWARDED = Counter("journey_forwarded_total", "Messages that came to the wrong lane.", ["source"])
 EFFECTS_REQUESTED = Counter("journey_effects_requested_total", "Effects asked for.", ["type"])
 STARTED = Counter("journey_started_total", "Journeys started.", ["kind", "definition"])
-TRANSITIONS = Counter("journey_transitions_total", "Changes of a journey's label.", ["definition", "source", "target"])
+TRANSITIONS = Counter(
+    "journey_transitions_total", "Changes of a journey's label.", ["definition", "source", "target"]
+)
 JOURNEYS = Gauge("journey_journeys", "Journeys by definition and state.", ["lane", "definition", "state"])
 LANE_READY = Gauge("journey_lane_ready", "1 while the lane is owned here and moving, else 0.", ["lane"])
-RESTARTS = Counter("journey_lane_restarts_total", "Times a lane dropped its caches and began again.", ["cause"])
+RESTARTS = Counter(
+    "journey_lane_restarts_total", "Times a lane dropped its caches and began again.", ["cause"]
+)
 DEPENDENCY_UP = Gauge("journey_dependency_up", "1 while Kafka or PostgreSQL answers.", ["dependency"])

@@ -74,14 +74,22 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             ):
                 if response.status != 200:
                     final = response.status < 500 and response.status not in _TRY_LATER
-                    raise TokenRefused(f"{self._place} answered {response.status} instead of a token", final=final)
+                    raise TokenRefused(
+                        f"{self._place} answered {response.status} instead of a token", final=final
+                    )
                 body = await _bounded(response)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:  # their texts may quote the whole address
+        except (
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+        ) as error:  # their texts may quote the whole address
             raise TokenRefused(f"{self._place} gave no answer ({type(error).__name__})") from None
         try:
             return msgspec.json.decode(body, type=_Answer, strict=False)
         except msgspec.MsgspecError:
-            raise TokenRefused(f"{self._place} answered with something that is no token", final=True) from None
+            raise TokenRefused(
+                f"{self._place} answered with something that is no token", final=True
+            ) from None
 
 
 def _checked(url: str) -> str:

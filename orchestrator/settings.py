@@ -91,6 +91,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(lanes={self.lanes}, topic_prefix={self.topic_prefix!r})"  # never the secrets
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("lanes", self.lanes), ("topic_prefix", self.topic_prefix)]
+
 
 TOPIC_SETTINGS = (
     "commands", "raw", "events", "outcomes", "snapshots", "effects", "dead_letters", "raw_dead_letters",
@@ -131,7 +134,9 @@ def _from_file(path: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{CONFIG_FILE_VARIABLE} names {path}, which can't be read: {error}") from error
+        raise ConfigurationError(
+            f"{CONFIG_FILE_VARIABLE} names {path}, which can't be read: {error}"
+        ) from error
     for name, value in values.items():
         if name not in Settings.__struct_fields__:
             raise ConfigurationError(

@@ -32,6 +32,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(_BEAT_S):
             if time.monotonic() - self._last_s > self._timeout_s:
-                sys.stderr.write(f"the event loop stood still for {self._timeout_s} s; ending so that another takes over\n")
+                sys.stderr.write(
+                    f"the event loop stood still for {self._timeout_s} s; ending so that another takes over\n"
+                )
                 faulthandler.dump_traceback(file=sys.stderr)
                 os._exit(EXIT_STALLED)

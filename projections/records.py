@@ -129,9 +129,7 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
             "dead_lettered", event.source, event.command_id, event.subject or "", 0, reason=event.reason,
             detail={"deadLetter": event.id},
         )  # fmt: skip
-        out.append(
-            _outcome(f"{recorded.event_id}/0", outcome, key, recorded.envelope)
-        )
+        out.append(_outcome(f"{recorded.event_id}/0", outcome, key, recorded.envelope))
     return out
 
 

@@ -51,6 +51,6 @@ def _authorities(ca_file: str) -> ssl.SSLContext:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
-                f"effects.ca_file: {ca_file} can't be read as PEM certificates ({error}); correct or empty it"
+                f"effects.ca_file (ORCHESTRATOR_WEBHOOK_CA_FILE): {ca_file} can't be read as PEM certificates ({error}); correct or empty it"
             ) from error
     return context

@@ -11,8 +11,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from consumers.commands.lane_runner import LaneRunner
-from orchestrator import metrics
-from orchestrator.core.errors import OrchestratorError
+from orchestrator import kafka_access, metrics
+from orchestrator.core.errors import ConfigurationError, OrchestratorError
 
 _HEALTH_EVERY_S = 2.0
 _HEALTH_TIMEOUT_S = 5.0
@@ -41,6 +41,8 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         make_runner: Callable[[int, AIOKafkaConsumer], LaneRunner],
     ) -> None:
         self._topics = topics
+        self._kafka = kafka
+        self._trouble = ""  # why Kafka doesn't answer, as last said
         self._make_runner = make_runner
         self._consumer = AIOKafkaConsumer(
             **kafka,
@@ -143,26 +145,56 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                    ends = await self._consumer.end_offsets(self._places() or [TopicPartition(self._topics[0], 0)])
+                    ends = await self._consumer.end_offsets(
+                        self._places() or [TopicPartition(self._topics[0], 0)]
+                    )
+                    reached = {p: await self._consumer.position(p) for p in self._assigned()}
                 up = True
-                self._look_for_stalls(ends)
+                self._look_for_stalls(ends, reached)
             except (KafkaError, TimeoutError, OSError):
                 up = False
-            if up != self.kafka_up:
-                log.warning("kafka answers again" if up else "kafka does not answer, waiting")
+            if up and not self.kafka_up:
+                log.warning("kafka answers again")
+                self._trouble = ""
+            elif not up:
+                await self._say_trouble()
             self.kafka_up = up
             metrics.DEPENDENCY_UP.labels("kafka").set(up)
             await asyncio.sleep(_HEALTH_EVERY_S)
 
+    async def _say_trouble(self) -> None:
+        """One line for each new reason: credentials may be refused now that were good at start."""
+        trouble = "it takes connections, but does not answer requests"
+        try:
+            await kafka_access.check(self._kafka)
+        except (ConfigurationError, KafkaError, TimeoutError, OSError) as error:
+            trouble = str(error)[:500]
+        if trouble != self._trouble:
+            log.warning("kafka does not answer, waiting", error=trouble)
+        self._trouble = trouble
+
     def _places(self) -> list[TopicPartition]:
         return [TopicPartition(topic, r.lane.number) for r in self.runners for topic in r.lane.offsets]
 
-    def _look_for_stalls(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Clients have been seen to stop fetching for good after a broker's restart; nothing else notices that."""
+    def _assigned(self) -> list[TopicPartition]:
+        assigned = self._consumer.assignment()
+        return [place for place in self._places() if place in assigned]
+
+    def _look_for_stalls(
+        self, ends: Mapping[TopicPartition, int], reached: Mapping[TopicPartition, int]
+    ) -> None:
+        """Clients have been seen to stop fetching for good after a broker's restart; nothing else notices that.
+
+        `reached`: where reading goes on, behind ends of producers' transactions, which are never handed out.
+        """
         now_s = time.monotonic()
         for runner in self.runners:
             lane = runner.lane
-            behind = {t: at for t, at in lane.offsets.items() if ends.get(TopicPartition(t, lane.number), 0) > at + 1}
+            behind = {}
+            for topic, at in lane.offsets.items():
+                place = TopicPartition(topic, lane.number)
+                if ends.get(place, 0) > max(at + 1, reached.get(place, 0)):
+                    behind[topic] = at
             for follower in runner.followers:
                 if follower.lag_events:
                     behind[follower.name] = lane.position - follower.lag_events

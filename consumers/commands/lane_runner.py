@@ -76,7 +76,9 @@ class LaneRunner:
                 cause = "unavailable"
                 self._note_database(up=False)
                 self._say("waiting", _first(lost))
-            except* PersistenceError as refused:  # an IntegrityError included: nothing is known, all is read again
+            except* (
+                PersistenceError
+            ) as refused:  # an IntegrityError included: nothing is known, all is read again
                 self._say("waiting", _first(refused))
             except* (KafkaError, TimeoutError, OSError) as lost:
                 cause = "unavailable"
@@ -147,7 +149,11 @@ class LaneRunner:
         """Set the position elsewhere and record it; keys make reading again safe."""
         was = self.lane.offsets[topic]
         event = Rebased(topic, was, resumes_after, reason)
-        self.feed(await self.lane.note([(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")]))
+        self.feed(
+            await self.lane.note(
+                [(event, f"rebase/{topic}/{was}")], [Move(IN + topic, was, resumes_after, "{}")]
+            )
+        )
         self._misplaced = True
         self.lane.offsets[topic] = resumes_after
         self.lane.details[topic] = "{}"
@@ -203,8 +209,8 @@ class LaneRunner:
 
     def _note_database(self, *, up: bool) -> None:
         if up != self.database_up:
-            words = "answers again" if up else "does not answer, waiting"
-            log.warning(f"postgresql {words}", lane=self.lane.number)
+            words = "postgresql answers again" if up else "postgresql does not answer, waiting"
+            log.warning(words, lane=self.lane.number)
         self.database_up = up
         metrics.DEPENDENCY_UP.labels("postgresql").set(up)
 

@@ -28,9 +28,7 @@ async def fetch(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: i
     if node is None or node == -1:
         raise KafkaError(f"{partition.topic}[{partition.partition}] has no leader")
     wanted = [(partition.topic, [(partition.partition, offset, _FETCH_MAX_BYTES)])]
-    answer = await client.send(
-        node, FetchRequest(_WAIT_MS, 1, _FETCH_MAX_BYTES, READ_COMMITTED, wanted)
-    )
+    answer = await client.send(node, FetchRequest(_WAIT_MS, 1, _FETCH_MAX_BYTES, READ_COMMITTED, wanted))
     _, error, _, *rest = answer.topics[0][1][0]
     if error:
         raise for_code(error)(f"{partition.topic}[{partition.partition}] at {offset}")

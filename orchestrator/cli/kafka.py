@@ -1,5 +1,6 @@
 """What the command line asks of Kafka beside producing and consuming: ends of logs, members of a group."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -7,9 +8,11 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
 
 from orchestrator.settings import Settings
+
+_TRIES, _TRY_AGAIN_S = 25, 0.2
 
 
 class Group(NamedTuple):
@@ -40,18 +43,28 @@ async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
 async def group(settings: Settings, name: str) -> Group:
     """Who is in a consumer group. Raises KafkaError."""
     async with administrator(settings) as admin:
-        answers = await admin.describe_consumer_groups([name])
+        answers = await _described(admin, name)
     error_code, _name, state, _type, _protocol, members, *_rest = answers[0].groups[0]
     if error_code:
         raise for_code(error_code)(f"group {name}")
     owners = {}
     for member in members:
-        client, host, assignment = member[-4], member[-3], member[-1]
+        member_id, client, host, assignment = member[0], member[-4], member[-3], member[-1]
         if not assignment:
             continue
         for partition in ConsumerProtocolMemberAssignment.decode(assignment).partitions():
-            owners[(partition.topic, partition.partition)] = f"{client}{host}"
+            owners[(partition.topic, partition.partition)] = f"{client}{host}#{member_id[-6:]}"
     return Group(state or "Empty", owners)
+
+
+async def _described(admin: AIOKafkaAdminClient, name: str) -> Any:
+    """A fresh broker makes its offsets topic at the first question and knows no coordinator until then."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await admin.describe_consumer_groups([name])
+        except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+            await asyncio.sleep(_TRY_AGAIN_S)
+    return await admin.describe_consumer_groups([name])
 
 
 async def logs(settings: Settings, topics: Iterable[str], partitions: int) -> dict[tuple[str, int], Log]:

@@ -127,14 +127,20 @@ def _summary(fields: dict[str, Any]) -> str:
     return _pairs(shown)
 
 
+_SPANS = {"timeout_ms", "retry_after_ms"}
+
+
 def _pairs(fields: dict[str, Any]) -> str:
-    return ", ".join(f"{name.removesuffix('_ms')}={_value(name, value)}" for name, value in fields.items())
+    return ", ".join(
+        f"{name if name in _SPANS else name.removesuffix('_ms')}={_value(name, value)}"
+        for name, value in fields.items()
+    )
 
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if name.endswith("_ms") and isinstance(value, int):
+    if name.endswith("_ms") and name not in _SPANS and isinstance(value, int):
         return rfc3339(value)
     return msgspec.json.encode(value).decode()
 

@@ -83,10 +83,10 @@ class JourneyKind(Protocol):
     def listens(self, document: Mapping[str, Any]) -> frozenset[str]:
         """The raw event types that reach (and may create) its journeys."""
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Any:  # noqa: A002  the field's name
+    def parse(self, type: str, data: Mapping[str, Any]) -> Any:
         """The typed command of an addressed command's type and data."""
 
-    def parse_raw(self, type: str, data: Mapping[str, Any]) -> Any:  # noqa: A002
+    def parse_raw(self, type: str, data: Mapping[str, Any]) -> Any:
         """The typed command for a raw event of a customer."""
 
     def decide(self, state: Any, command: Any, facts: Facts) -> Sequence[Event]:

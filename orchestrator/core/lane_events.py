@@ -53,7 +53,7 @@ class DeadLettered(Event, frozen=True):
     command_id: str | None = None
     command_type: str | None = None
     subject: str | None = None
-    private: dict[str, Any] = {}  # noqa: RUF012  the message, encrypted under a daily key; msgspec copies it
+    private: dict[str, Any] = {}
 
 
 class DeadLetterRetried(Event, frozen=True):

@@ -24,7 +24,9 @@ _SESSION_OPTIONS = (
     # Every query of a worker is a look-up by key; a stale estimate must not turn one into a table scan.
     " -c enable_hashjoin=off -c enable_mergejoin=off"
 )
-_IDLE_IN_TRANSACTION_S = 10.0  # a worker frozen between two statements holds its lanes' rows no longer than this
+_IDLE_IN_TRANSACTION_S = (
+    10.0  # a worker frozen between two statements holds its lanes' rows no longer than this
+)
 _RECONNECT_S = 5.0  # the pool's own default doubles its pauses up to minutes
 _REFUSED_FOR_GOOD = (
     "password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid ",

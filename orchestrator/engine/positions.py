@@ -15,7 +15,9 @@ class LogDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     lane_version: int = 0
     paused: bool = False
     min_reader: int = 1
-    imported_ms: int = 0  # lane time of the last imported command: while more may come, timers due in history wait
+    imported_ms: int = (
+        0  # lane time of the last imported command: while more may come, timers due in history wait
+    )
 
 
 class TopicDetail(msgspec.Struct, frozen=True, omit_defaults=True):

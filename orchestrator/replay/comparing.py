@@ -206,7 +206,7 @@ class Comparing(Visitor):
                     place,
                     f"timer {name} was armed at {timer.armed_at}, its row says {armed_at}",
                 )
-            if due_ms > deadline_ms:
+            if due_ms > deadline_ms + 5:
                 self._add(
                     "timers.late", place, f"timer {name} is due at {deadline_ms}, its row says {due_ms}"
                 )

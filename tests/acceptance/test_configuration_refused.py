@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import NewPartitions
 
 from orchestrator import embedded
+from tests.support.faults import admin_client
 from tests.support.scene import LANES, Scene, scene
 from tests.support.worker_process import EXIT_CONFIGURATION
 
@@ -26,7 +27,8 @@ def refused(installation: Scene, **environment: str) -> str:
     worker = installation.worker("refused", **environment).start()
     assert worker.wait() == EXIT_CONFIGURATION, worker.log()
     password = urlsplit(installation.dsn).password
-    assert password and password not in worker.log()
+    assert password
+    assert password not in worker.log()
     return worker.log().splitlines()[-1]
 
 
@@ -60,7 +62,7 @@ def test_a_database_without_an_installation_is_refused(installation: Scene) -> N
 def test_another_number_of_lanes_is_refused(installation: Scene) -> None:
     """Partitions added to the topic, which would send keys to other lanes, keep the worker from starting."""
     topic = f"{installation.topic_prefix}journeys.commands"
-    admin = AdminClient({"bootstrap.servers": installation.servers.bootstrap})
+    admin = admin_client(installation.servers.bootstrap)
     admin.create_partitions([NewPartitions(topic, LANES + 2)])[topic].result(timeout=30)
     said = refused(installation)
     assert f"{topic} has {LANES + 2} partitions" in said

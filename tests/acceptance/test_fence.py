@@ -1,10 +1,15 @@
 """The compare-and-set of positions, and what an owner forgets when it meets it: on a real database, without a broker."""
 
+import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from aiokafka.errors import KafkaError
+from confluent_kafka.admin import NewTopic
 
+from consumers.commands.lane_runner import LaneRunner
 from orchestrator import embedded
 from orchestrator.core.errors import Fenced
 from orchestrator.core.lane_events import BatchNoted
@@ -16,6 +21,7 @@ from orchestrator.settings import Settings
 from projections import exactly_once
 from tests.support import plants
 from tests.support.audit import read_topic
+from tests.support.faults import admin_client
 from tests.support.lanes import TOPIC, Installation, Request, until
 
 
@@ -74,7 +80,9 @@ def test_greater_than_would_be_found(installation: Installation, monkeypatch: py
         a_stale_owner_moves(installation)
 
 
-async def test_a_kept_cache_would_be_found(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kept_cache_would_be_found(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With frames kept after fencing, the test of forgetting fails."""
     monkeypatch.setattr(Lane, "open", Lane.open)
     plants.cache_kept()
@@ -89,10 +97,12 @@ async def test_an_owner_that_opened_too_early_repeats_no_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the former owner appended and published after its heir had opened the lane isn't published again."""
-    monkeypatch.setattr(exactly_once, "_SAVE_EVERY_S", 3_600)  # the position in PostgreSQL stays behind Kafka's
+    monkeypatch.setattr(
+        exactly_once, "_SAVE_EVERY_S", 3_600
+    )  # the position in PostgreSQL stays behind Kafka's
     settings = Settings(kafka_bootstrap_servers=servers.bootstrap, topic_prefix=topic_prefix)
     names = [settings.topic(name) for name in ("commands", "effects", "snapshots")]
-    admin = AdminClient({"bootstrap.servers": servers.bootstrap})
+    admin = admin_client(servers.bootstrap)
     for answer in admin.create_topics([NewTopic(n, 1) for n in names]).values():
         answer.result(timeout=30)
     former = await installation.lane()
@@ -106,6 +116,38 @@ async def test_an_owner_that_opened_too_early_repeats_no_effect(
     end = former.lane.position
     following = exactly_once.ExactlyOnce(heir.lane, settings.kafka(), settings.topics)
     async with heir.following(following):
-        await until(lambda: heir.lane.position - following.lag_events == end, "the heir stands where Kafka says")
+        await until(
+            lambda: heir.lane.position - following.lag_events == end, "the heir stands where Kafka says"
+        )
     effects = [r.ce_id for r in read_topic(servers.bootstrap, settings.topic("effects"))]
     assert len(effects) == 1
+
+
+class FailingRunner(LaneRunner):
+    """A lane of which something fails just while it is being taken away."""
+
+    begun = 0
+
+    async def _own(self) -> None:
+        self.begun += 1
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fail_when_cancelled())
+
+    async def _fail_when_cancelled(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise KafkaError("the broker went at the same moment") from None
+
+
+async def test_a_lane_given_up_is_not_begun_again() -> None:
+    """A lane taken away ends for good, even when one of its parts fails in the same moment."""
+    lane: Any = SimpleNamespace(number=0)
+    consumer: Any = SimpleNamespace(assignment=set)
+    runner = FailingRunner(lane, consumer, {}, lambda _lane: (), 1)
+    running = asyncio.create_task(runner.run())
+    await until(lambda: runner.begun == 1, "begun")
+    runner.retire()
+    running.cancel()
+    await asyncio.wait_for(asyncio.wait({running}), 30)
+    assert runner.begun == 1

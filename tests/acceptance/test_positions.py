@@ -11,6 +11,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
+from consumers.commands import consumer
 from orchestrator import embedded
 from orchestrator.installation import Databases, init
 from orchestrator.settings import Settings
@@ -426,9 +427,14 @@ async def test_running_journeys_keep_their_version_and_new_ones_take_the_newest(
     assert (await _total(one, old), await _total(one, new)) == (3, 2)
 
 
-async def test_a_producers_transactions_delay_no_timer(one: World) -> None:
-    """The end of a producer's transaction takes an offset that no reader gets: timers fire all the same."""
+async def test_a_producers_transactions_delay_no_timer_and_look_like_no_stall(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a producer's transaction takes an offset that no reader gets: timers fire, and nobody waits for it."""
+    monkeypatch.setattr(consumer, "_STALL_S", 0.5)
+    monkeypatch.setattr(consumer, "_HEALTH_EVERY_S", 0.2)
     await one.start()
+    begun = one.runners
     [customer] = one.customers(0, 1)
     producer = AIOKafkaProducer(
         **one.settings.kafka(), transactional_id=f"{one.settings.topic_prefix}upstream"
@@ -442,6 +448,13 @@ async def test_a_producers_transactions_delay_no_timer(one: World) -> None:
                 key=one.owner(customer).encode(), headers=headers, partition=0,
             )  # fmt: skip
         await one.until(lambda: (one.journey(customer) or {"version": 0})["version"] == 3, "fired")
+        seen: list[Any] = []
+        watched = consumer.CommandConsumer._look_for_stalls
+        monkeypatch.setattr(
+            consumer.CommandConsumer, "_look_for_stalls", lambda *a: (seen.append(1), watched(*a))[1]
+        )
+        await one.until(lambda: len(seen) > 8, "looked for stalls")
+        assert one.runners == begun
     finally:
         await producer.stop()
 

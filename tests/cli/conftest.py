@@ -30,7 +30,7 @@ class Shop:
     def ask(self, *arguments: str | Path, stdin: str = "") -> Any:
         """The JSON answer of a command that must succeed."""
         ended = self.call(*arguments, "--output", "json", stdin=stdin)
-        assert ended.code == 0, f"{ended.err}\n{self.log.read_text()[-3000:]}"
+        assert ended.code == 0, f"{ended.out}{ended.err}\n{self.log.read_text()[-3000:]}"
         return ended.json
 
     def publish(self, *lines: str) -> list[Any]:
@@ -54,6 +54,7 @@ def shop(
         KAFKA_BOOTSTRAP_SERVERS=servers.bootstrap,
         DATABASE_URL=make_database(),
         ORCHESTRATOR_TOPIC_PREFIX=prefix,
+        ORCHESTRATOR_CONSUMER_GROUP=f"{prefix}group",
         ORCHESTRATOR_LANES="3",
         ORCHESTRATOR_METRICS_PORT="-1",
         ORCHESTRATOR_SNAPSHOT_QUIET_MS="200",
@@ -66,6 +67,7 @@ def shop(
     with log.open("wb") as output:
         worker = subprocess.Popen([*PROGRAM, "worker"], env=env, cwd=ROOT, stdout=output, stderr=output)
     try:
+        wait_until(lambda: worker.poll() is not None or "lanes assigned" in log.read_text())
         yield Shop(env, log)
     finally:
         worker.terminate()
@@ -86,11 +88,12 @@ def customer() -> str:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], None]:
-    """Wait for a condition; fails after a while."""
+    """A function that waits for a condition, and fails after a while."""
+    return wait_until
 
-    def wait(condition: Callable[[], Any]) -> None:
-        deadline_s = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline_s, "it didn't come true"
 
-    return wait
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it didn't come true"
+        time.sleep(0.05)

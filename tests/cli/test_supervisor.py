@@ -111,6 +111,10 @@ def test_children_end_with_a_killed_parent(tmp_path) -> None:
     finally:
         parent.kill()
         parent.wait()
-    while not gone(pid) and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    assert gone(pid)
+    try:
+        while not gone(pid) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert gone(pid)
+    finally:
+        if not gone(pid):  # failing, too, the test leaves nothing behind
+            os.kill(pid, signal.SIGKILL)

@@ -90,6 +90,7 @@ async def test_progress_on_one_topic_proves_nothing_about_the_other() -> None:
     for offset in range(6):
         owner = await _owner(row)
         await _commits(owner, row, offset, topic="busy")
+        assert offset == 0 or "deadly" in row.detail
         if await owner.begin("deadly", _at(3)) == REASON:
             return
     pytest.fail("the deadly message was never given up")

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from orchestrator import embedded
 from tests.cli.calling import Ended, call
@@ -75,7 +75,7 @@ class Product:
             time.sleep(_POLL_S)
         return answer
 
-    def __enter__(self) -> "Product":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

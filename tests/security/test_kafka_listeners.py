@@ -8,7 +8,6 @@ import pytest
 from orchestrator import embedded
 from tests.security.product import Product, event, oauth, scram, tls
 from tests.security.tokens import TokenEndpoint
-from tests.support.servers import delete_topics
 
 DOCUMENT = """
 kind: lifecycle
@@ -62,7 +61,8 @@ def test_a_worker_does_all_its_work_over_an_encrypted_listener(
         settings = {
             "SCRAM-SHA-512": scram(secure),
             "SSL": tls(secure),
-            "OAUTHBEARER": oauth(secure, endpoint.url, secret) | {"ORCHESTRATOR_KAFKA_SASL_OAUTH_SCOPE": "kafka"},
+            "OAUTHBEARER": oauth(secure, endpoint.url, secret)
+            | {"ORCHESTRATOR_KAFKA_SASL_OAUTH_SCOPE": "kafka"},
         }[listener]
         topic = f"{topic_prefix}greetings"
         with Product(

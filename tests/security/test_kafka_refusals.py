@@ -88,7 +88,9 @@ async def test_each_refusal_names_its_setting(
     assert CANARY not in message
 
 
-async def test_one_broker_that_lets_us_in_is_enough(secure: embedded.SecureListeners, servers: embedded.Servers) -> None:
+async def test_one_broker_that_lets_us_in_is_enough(
+    secure: embedded.SecureListeners, servers: embedded.Servers
+) -> None:
     """Bootstrap brokers that are down, or aren't what they should be, don't keep a worker from the one that is there."""
     several = f"127.0.0.1:1,{servers.bootstrap},{secure.sasl_bootstrap}"
     await kafka_access.check(load(scram(secure) | {BOOTSTRAP: several}).kafka())
@@ -103,14 +105,20 @@ async def test_a_broker_that_is_not_there_is_no_refusal(secure: embedded.SecureL
 
 
 def test_a_refused_worker_ends_with_78(
-    servers: embedded.Servers, secure: embedded.SecureListeners, database: str, topic_prefix: str, tmp_path: Path
+    servers: embedded.Servers,
+    secure: embedded.SecureListeners,
+    database: str,
+    topic_prefix: str,
+    tmp_path: Path,
 ) -> None:
     """Worker, `init` and `doctor` end with the message on one line; none hangs, none shows a traceback or a secret."""
     common = {"DATABASE_URL": database, "ORCHESTRATOR_TOPIC_PREFIX": topic_prefix}
     with Product(tmp_path, **common, **scram(secure)) as product:
         assert product.call("init").code == 0
     for fault in ("password", "authority", "plain text to TLS"):
-        with Product(tmp_path, **common, LOG_LEVEL="DEBUG", **wrong(fault, secure, servers.bootstrap, tmp_path)) as product:
+        with Product(
+            tmp_path, **common, LOG_LEVEL="DEBUG", **wrong(fault, secure, servers.bootstrap, tmp_path)
+        ) as product:
             assert product.worker.start().wait() == 78
             log = product.worker.log()
             [line] = [line for line in log.splitlines() if line.startswith("error: ")]
@@ -133,7 +141,9 @@ def token_settings(secure: embedded.SecureListeners, endpoint: TokenEndpoint, se
 
 
 @pytest.mark.parametrize("fault", ["secret", "address", "token", "gibberish"])
-async def test_a_token_refused_for_good_names_its_settings(secure: embedded.SecureListeners, fault: str) -> None:
+async def test_a_token_refused_for_good_names_its_settings(
+    secure: embedded.SecureListeners, fault: str
+) -> None:
     """A wrong client secret or address, or tokens the broker won't take: said at start, whatever the server echoes."""
     with TokenEndpoint(secure, "journeys", "another" if fault == "secret" else CANARY) as endpoint:
         endpoint.status = {"address": 404}.get(fault, 200)
@@ -144,7 +154,9 @@ async def test_a_token_refused_for_good_names_its_settings(secure: embedded.Secu
             await kafka_access.check(token_settings(secure, endpoint, CANARY).kafka())
         message = str(refused.value)
         assert "ORCHESTRATOR_KAFKA_SASL_OAUTH_CLIENT_ID, _CLIENT_SECRET" in message
-        assert {"secret": "401", "address": "404", "token": "OAUTHBEARER", "gibberish": "no token"}[fault] in message
+        assert {"secret": "401", "address": "404", "token": "OAUTHBEARER", "gibberish": "no token"}[
+            fault
+        ] in message
         assert "/oauth2/token" in message or fault == "token"
         shown = message + repr(refused.value.__context__) + repr(refused.value.__cause__)
         assert CANARY not in shown
@@ -176,16 +188,18 @@ def test_a_worker_waits_for_its_token_server(
 ) -> None:
     """Started before the token server answers, a worker says what it waits for, and gets ready once there is a token."""
     common = {"DATABASE_URL": database, "ORCHESTRATOR_TOPIC_PREFIX": topic_prefix}
-    with TokenEndpoint(secure, "journeys", CANARY) as endpoint:
-        with Product(tmp_path, **common, **oauth(secure, endpoint.url, CANARY)) as product:
-            assert product.call("init").code == 0
-            endpoint.status = 503
-            product.worker.start()
-            product.until(lambda: "answered 503 instead of a token" in product.worker.log(), "waiting")
-            assert product.worker.readiness()[0] == 503
-            endpoint.status = 200
-            product.worker.wait_ready()
-            assert product.worker.terminate() == 0
-            log = product.worker.log_path.read_text()
+    with (
+        TokenEndpoint(secure, "journeys", CANARY) as endpoint,
+        Product(tmp_path, **common, **oauth(secure, endpoint.url, CANARY)) as product,
+    ):
+        assert product.call("init").code == 0
+        endpoint.status = 503
+        product.worker.start()
+        product.until(lambda: "answered 503 instead of a token" in product.worker.log(), "waiting")
+        assert product.worker.readiness()[0] == 503
+        endpoint.status = 200
+        product.worker.wait_ready()
+        assert product.worker.terminate() == 0
+        log = product.worker.log_path.read_text()
     assert CANARY not in log
     assert not any(token in log for token in endpoint.given)

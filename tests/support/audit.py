@@ -115,7 +115,9 @@ class Audit:
             if s.version != versions[s.stream]:
                 gaps.append((s.stream, versions[s.stream], s.version))
                 versions[s.stream] = s.version
-            if s.index and (before is None or before[:1] + before.key != s[:1] + s.key or before.index + 1 != s.index):
+            if s.index and (
+                before is None or before[:1] + before.key != s[:1] + s.key or before.index + 1 != s.index
+            ):
                 torn.append((s.stream, s.version))
             before = s
             homes[s.stream].add(s.lane)
@@ -123,7 +125,11 @@ class Audit:
         found.expect(holes, "log positions not gap-free (lane, expected, found)")
         found.expect(torn, "a command's events apart from each other")
         found.expect([h for h in homes.items() if len(h[1]) > 1], "streams in two lanes")
-        ends = [(lane, p["log"], positions[lane]) for lane, p in self.positions.items() if p["log"] != positions[lane]]
+        ends = [
+            (lane, p["log"], positions[lane])
+            for lane, p in self.positions.items()
+            if p["log"] != positions[lane]
+        ]
         found.expect(ends, "log position and last event differ (lane, position, event)")
 
     def _check_keys(self, found: Findings) -> None:
@@ -140,19 +146,26 @@ class Audit:
         found.expect([s for s, n in starts.items() if n > 1], "journeys started twice")
         wrong = []
         for key, entry in self.entries.items():
-            names = [s.name for group in groups.get(key, ())[:1] for s in group if s.name != "journey.started.v1"]
+            names = [
+                s.name for group in groups.get(key, ())[:1] for s in group if s.name != "journey.started.v1"
+            ]
             if names and (names != [_left_by(entry)] or groups[key][0][0].stream != entry.stream):
                 wrong.append((key, names))
         found.expect(wrong, "keys that left other events than theirs")
-        found.expect([s.stream for s in self.domain if s.index + 1 > s.count], "events beyond their command's count")
-        found.expect([s.body["data"]["id"] for s in self.log if s.name == "lane.dead_lettered.v1"], "dead letters")
+        found.expect(
+            [s.stream for s in self.domain if s.index + 1 > s.count], "events beyond their command's count"
+        )
+        found.expect(
+            [s.body["data"]["id"] for s in self.log if s.name == "lane.dead_lettered.v1"], "dead letters"
+        )
 
     def _check_outcomes(self, found: Findings) -> None:
         """One decided outcome a key, and one flagged duplicate for every further copy on the topics."""
         records = self.topic("journeys.outcomes")
         first: dict[str, Record] = {}
         found.expect(
-            [r.ce_id for r in records if first.setdefault(r.ce_id, r).value != r.value], "outcome ids with two meanings"
+            [r.ce_id for r in records if first.setdefault(r.ce_id, r).value != r.value],
+            "outcome ids with two meanings",
         )
         decided: Counter[tuple[str, str]] = Counter()
         repeats: Counter[tuple[str, str]] = Counter()
@@ -172,7 +185,11 @@ class Audit:
                     disorder.append(r.ce_id)
                 order[r.value["stream"]] = version
             entry = self.entries.get(key)
-            if entry and r.value.get("reason") != "idempotency_conflict" and r.value["outcome"] != entry.outcome:
+            if (
+                entry
+                and r.value.get("reason") != "idempotency_conflict"
+                and r.value["outcome"] != entry.outcome
+            ):
                 wrong.append((r.ce_id, r.value["outcome"], entry.outcome))
         copies = self._copies()
         found.expect([k for k in self.entries if decided[k] != 1], "keys without exactly one decided outcome")
@@ -198,7 +215,10 @@ class Audit:
 
     def _check_effects(self, found: Findings) -> None:
         """Exactly one committed request for each effect of the log."""
-        asked = {f"{s.stream}/{s.body['data']['effect']}/{s.body['data'].get('attempt', 1)}" for s in self._named("journey.effect_requested.v1")}
+        asked = {
+            f"{s.stream}/{s.body['data']['effect']}/{s.body['data'].get('attempt', 1)}"
+            for s in self._named("journey.effect_requested.v1")
+        }
         records = Counter(r.ce_id for r in self.topic("journeys.effects"))
         found.expect([e for e in asked if records[e] == 0], "effects never requested")
         found.expect([(e, n) for e, n in records.items() if n > 1], "effects requested more than once")
@@ -207,7 +227,11 @@ class Audit:
     def _check_events_topic(self, found: Findings) -> None:
         """Every event reached its topic, the first copies in the log's order."""
         first = list(dict.fromkeys((r.partition, r.ce_id) for r in self.topic("journeys.events")))
-        told = [(s.lane, f"{s.stream}/{s.version}") for s in self.log if not s.name.startswith("lane.") or s.name not in _UNTOLD]
+        told = [
+            (s.lane, f"{s.stream}/{s.version}")
+            for s in self.log
+            if not s.name.startswith("lane.") or s.name not in _UNTOLD
+        ]
         there = set(first)
         found.expect([t for t in told if t not in there], "events not published")
         by_lane: dict[int, list[str]] = defaultdict(list)
@@ -228,9 +252,15 @@ class Audit:
         booked: Counter[str] = Counter()
         for entry in self.entries.values():
             booked[entry.stream] += entry.n if entry.outcome == "applied" else 0
-        live = {text: (version, _total(orjson.loads(snapshot))) for text, version, snapshot in self.journeys.values()}
+        live = {
+            text: (version, _total(orjson.loads(snapshot)))
+            for text, version, snapshot in self.journeys.values()
+        }
         topic = {r.key: _shown(r) for r in self.topic("journeys.snapshots")}
-        found.expect([(s, f[1], booked[s]) for s, f in folded.items() if (f[1] or 0) != booked[s]], "sums unlike the books")
+        found.expect(
+            [(s, f[1], booked[s]) for s, f in folded.items() if (f[1] or 0) != booked[s]],
+            "sums unlike the books",
+        )
         found.expect([s for s in booked if s not in folded], "journeys missing")
         for name, other in (("table", live), ("snapshots topic", topic)):
             unlike = [(s, f, other.get(s)) for s, f in folded.items() if other.get(s) != f]
@@ -273,9 +303,15 @@ def _lane(statement: str, lane: int) -> sql.Composed:
 
 def _log(connection: psycopg.Connection, lane: int) -> Iterator[Stored]:
     rows = connection.execute(
-        _lane("SELECT notification_id, originator_version, topic, state FROM {lane}.stored_events ORDER BY 1", lane)
+        _lane(
+            "SELECT notification_id, originator_version, topic, state FROM {lane}.stored_events ORDER BY 1",
+            lane,
+        )
     )
-    return (Stored(lane, position, version, name, orjson.loads(stored)) for position, version, name, stored in rows)
+    return (
+        Stored(lane, position, version, name, orjson.loads(stored))
+        for position, version, name, stored in rows
+    )
 
 
 def _positions(connection: psycopg.Connection, lane: int) -> dict[str, int]:
@@ -319,7 +355,9 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Record]:
 def _record(message: Message) -> Record:
     headers = {name: bytes(value or b"").decode() for name, value in message.headers() or []}
     key, value = bytes(message.key() or b""), bytes(message.value() or b"{}")
-    return Record(int(message.partition() or 0), int(message.offset() or 0), key.decode(), headers, orjson.loads(value))
+    return Record(
+        int(message.partition() or 0), int(message.offset() or 0), key.decode(), headers, orjson.loads(value)
+    )
 
 
 def waiting(dsn: str, bootstrap: str, *, topic_prefix: str, lanes: int) -> list[str]:
@@ -331,7 +369,9 @@ def waiting(dsn: str, bootstrap: str, *, topic_prefix: str, lanes: int) -> list[
             for lane in range(lanes):
                 at = _positions(connection, lane)
                 for topic in ("journeys.commands", "user-interactions"):
-                    _, end = reader.get_watermark_offsets(TopicPartition(topic_prefix + topic, lane), timeout=30)
+                    _, end = reader.get_watermark_offsets(
+                        TopicPartition(topic_prefix + topic, lane), timeout=30
+                    )
                     if at[f"in:{topic_prefix}{topic}"] + 1 < end:
                         behind.append(f"lane {lane} {topic}: {at[f'in:{topic_prefix}{topic}'] + 1} of {end}")
                 behind += [

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 _APPEND = b"stored_events"
@@ -18,7 +18,8 @@ class CuttingProxy:
 
     def __init__(self, dsn: str, *, every: int) -> None:
         parts = urlsplit(dsn)
-        assert parts.hostname is not None and parts.port is not None
+        assert parts.hostname is not None
+        assert parts.port is not None
         self._target = (parts.hostname, parts.port)
         self._every = every
         self._lock = threading.Lock()
@@ -32,7 +33,9 @@ class CuttingProxy:
         self._listener.settimeout(_ACCEPT_S)
         port = self._listener.getsockname()[1]
         user, _, _ = parts.netloc.rpartition("@")
-        self.dsn = urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable&gssencmode=disable"))
+        self.dsn = urlunsplit(
+            parts._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable&gssencmode=disable")
+        )
 
     def __enter__(self) -> Self:
         self._begin(self._accept)
@@ -44,7 +47,7 @@ class CuttingProxy:
             thread.join()
         self._listener.close()
 
-    def _begin(self, target, *arguments) -> None:
+    def _begin(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=target, args=arguments, name="cutting proxy")
         self._threads.append(thread)
         thread.start()

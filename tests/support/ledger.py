@@ -20,8 +20,8 @@ _REPEATED, _FAR, _CONFLICTING, _STRAY = 0.2, 0.5, 0.005, 0.005
 _RECENT = 50
 _IN_FLIGHT = 5_000
 _SLICE = 10
-_SILENT = logging.getLogger("ledger")
-_SILENT.disabled = True
+SILENT = logging.getLogger("ledger")
+SILENT.disabled = True
 _FLUSH_S = 240.0
 
 
@@ -66,7 +66,7 @@ class Ledger:
                 "linger.ms": 5,
                 "reconnect.backoff.max.ms": 1_000,
             },
-            logger=_SILENT,  # brokers come and go here
+            logger=SILENT,  # brokers come and go here
         )
 
     def publish(self, count: int) -> None:
@@ -140,7 +140,11 @@ class Ledger:
         if stray:
             partition = (partition + 1) % self._lanes
         if entry.type == RAW_TYPE:
-            topic, value, headers = self._raw, _raw_event(entry), {"ce_organization": entry.owner.split("/")[0]}
+            topic, value, headers = (
+                self._raw,
+                _raw_event(entry),
+                {"ce_organization": entry.owner.split("/")[0]},
+            )
         else:
             topic, value, headers = self._commands, _body(entry), _command_headers(entry)
         # The partition is named only for a stray: the client's own partitioner is part of what is tested.

@@ -59,7 +59,10 @@ def two_groups(scene: Scene) -> None:
 def fenced(worker: WorkerProcess) -> int:
     """How often one of its lanes found that another had written."""
     log = worker.log()
-    return sum(log.count(word) for word in ("another owner writes this lane", "ProducerFenced", "InvalidProducerEpoch"))
+    return sum(
+        log.count(word)
+        for word in ("another owner writes this lane", "ProducerFenced", "InvalidProducerEpoch")
+    )
 
 
 def log_collision(scene: Scene) -> None:

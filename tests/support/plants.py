@@ -63,7 +63,12 @@ def cache_kept() -> None:
     Lane.open = keeping  # type: ignore[method-assign]
 
 
-PLANTS: tuple[Callable[[], None], ...] = (greater_than, integrity_error_ignored, kafka_offset_trusted, cache_kept)
+PLANTS: tuple[Callable[[], None], ...] = (
+    greater_than,
+    integrity_error_ignored,
+    kafka_offset_trusted,
+    cache_kept,
+)
 
 
 def plant(name: str) -> None:

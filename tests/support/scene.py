@@ -54,7 +54,9 @@ class Scene:
         finally:
             databases.close()
         publish_definition(self.dsn)
-        self.ledger = Ledger(servers.bootstrap, topic_prefix=topic_prefix, lanes=LANES, owners=owners, seed=seed)
+        self.ledger = Ledger(
+            servers.bootstrap, topic_prefix=topic_prefix, lanes=LANES, owners=owners, seed=seed
+        )
         self._folder = folder
         self._stack = stack
 
