@@ -11,7 +11,7 @@ def configure(level: str = "INFO", form: str = "auto") -> None:
     """`form` is json, console or auto (console at a terminal). Lines go to stderr."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
