@@ -13,7 +13,7 @@ from orchestrator.engine.envelope import Envelope
 from orchestrator.engine.frame import Frame, Snapshot
 from orchestrator.engine.positions import OUT
 from orchestrator.replay.folding import Folded, Visitor
-from orchestrator.replay.letters import ComparingLetters
+from orchestrator.replay.letters import ComparingLetters, given_up_timers, timer_letter_id
 from orchestrator.replay.reading import LaneSnapshot, Merged
 from orchestrator.replay.report import Findings
 
@@ -54,6 +54,7 @@ class Comparing(Visitor):
         self._codec = codec
         self._findings = findings
         self._letters = ComparingLetters(snapshot, lane, positions[OUT + "dead_letters"].at, findings)
+        self._given_up = given_up_timers(snapshot, lane, codec)
         self._journeys = Merged(snapshot.journeys())
         self._stream_keys = Merged(snapshot.stream_keys())
         self._timers = Merged(snapshot.timers())
@@ -191,22 +192,23 @@ class Comparing(Visitor):
             deadline_ms = frame.kind.deadline_ms(frame.state, name)
             if deadline_ms is None:
                 continue  # its row, if still there, is dropped when it is due
+            if timer_letter_id(frame.stream.id, name, timer.armed_at) in self._given_up:
+                if row is not None:
+                    self._add("timers.stale", place, f"timer {name} is a dead letter, and has a row")
+                continue
             self._findings.timers += 1
             if row is None:
-                self._add(
-                    "timers.missing",
-                    place,
-                    f"timer {name}, armed at version {timer.armed_at}, would never fire",
-                )
+                found = f"timer {name}, armed at version {timer.armed_at}, would never fire"
+                self._add("timers.missing", place, found)
                 continue
-            _, _, armed_at, due_ms, stream = row
+            _, _, armed_at, due_ms, stream, _ = row
             if (armed_at, stream) != (timer.armed_at, place):
                 self._add(
                     "timers.wrong",
                     place,
                     f"timer {name} was armed at {timer.armed_at}, its row says {armed_at}",
                 )
-            if due_ms > deadline_ms + 5:
+            if due_ms > deadline_ms:
                 self._add(
                     "timers.late", place, f"timer {name} is due at {deadline_ms}, its row says {due_ms}"
                 )

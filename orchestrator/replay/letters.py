@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
+import msgspec
+
+from orchestrator.core.addresses import lane_stream
 from orchestrator.core.lane_events import DeadLetterDiscarded, DeadLettered, DeadLetterRetried
+from orchestrator.engine.batch import TIMERS
+from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import Envelope
 from orchestrator.replay.reading import LaneSnapshot
 from orchestrator.replay.report import Findings
@@ -27,6 +33,32 @@ def settlement(event: Any) -> tuple[str, str, str] | None:
     if isinstance(event, DeadLetterDiscarded):
         return event.id, "discarded", event.reason
     return None
+
+
+def timer_letter_id(stream: UUID, timer: str, armed_at: int) -> str:
+    """The dead letter of a timer that couldn't be decided."""
+    return f"timer-{stream}-{timer}-{armed_at}"
+
+
+def given_up_timers(snapshot: LaneSnapshot, lane: int, codec: Codec) -> set[str]:
+    """Dead letters of timers that were not armed again since: these timers have no row, and shall have none."""
+    found: set[str] = set()
+    names = (DeadLettered.NAME, DeadLetterRetried.NAME)
+    for rows in snapshot.stream_events(lane_stream(lane).id.bytes, names):
+        for name, stored in rows:
+            try:
+                event = codec.decode(name, stored, _sealed).data
+            except msgspec.MsgspecError:
+                continue  # the fold reports it
+            if isinstance(event, DeadLetterRetried):
+                found.discard(event.id)
+            elif event.topic == TIMERS:
+                found.add(event.id)
+    return found
+
+
+def _sealed(subject: str) -> bytes:
+    raise KeyError(subject)
 
 
 class ComparingLetters:

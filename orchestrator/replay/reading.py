@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
+from uuid import UUID
 
 from psycopg import Connection, ServerCursor, sql
 from psycopg.rows import tuple_row
@@ -72,7 +73,15 @@ class LaneSnapshot:
     def timers(self) -> Iterator[Sequence[Any]]:
         """Rows of the timers' table by stream id."""
         yield from self._chunks(
-            "SELECT uuid_send(stream_id), timer, armed_at, due_ms, stream FROM {lane}.timers ORDER BY stream_id, timer"
+            "SELECT uuid_send(stream_id), timer, armed_at, due_ms, stream, history FROM {lane}.timers ORDER BY stream_id, timer"
+        )
+
+    def stream_events(self, stream_id: bytes, names: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Events of one stream that have one of these names, in order: name and stored form."""
+        yield from self._chunks(
+            "SELECT topic, state FROM {lane}.stored_events WHERE originator_id = %s AND topic = ANY(%s)"
+            " ORDER BY originator_version",
+            (UUID(bytes=stream_id), list(names)),
         )
 
     def dead_letters(self) -> Iterator[Sequence[Any]]:
@@ -106,10 +115,10 @@ class LaneSnapshot:
         with self._connection.cursor(row_factory=tuple_row, binary=True) as cursor:
             return cursor.execute(self._statement(query), params).fetchall()
 
-    def _chunks(self, query: LiteralString) -> Iterator[Sequence[Any]]:
+    def _chunks(self, query: LiteralString, params: Any = None) -> Iterator[Sequence[Any]]:
         self._cursors += 1
         with ServerCursor(self._connection, f"replay_{self._cursors}", row_factory=tuple_row) as cursor:
-            cursor.execute(self._statement(query), binary=True)
+            cursor.execute(self._statement(query), params, binary=True)
             while rows := cursor.fetchmany(_CHUNK_ROWS):
                 yield rows
 

@@ -12,10 +12,10 @@ from orchestrator.core.lane_events import DeadLettered
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import Envelope
 from orchestrator.engine.frame import Frame, Snapshot
-from orchestrator.engine.positions import LOG, OUT
+from orchestrator.engine.positions import LOG, OUT, log_detail
 from orchestrator.replay.folding import Folded, Visitor
-from orchestrator.replay.letters import letter_row, settlement
-from orchestrator.replay.reading import LaneSnapshot
+from orchestrator.replay.letters import given_up_timers, letter_row, settlement, timer_letter_id
+from orchestrator.replay.reading import LaneSnapshot, Merged
 from orchestrator.replay.report import Findings
 
 _ROWS_AT_ONCE = 500
@@ -27,8 +27,8 @@ _INSERTS: Mapping[str, LiteralString] = {
     " %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::bytea[])",
     "stream_keys": "INSERT INTO {lane}.stream_keys (stream_id, first_version, packed)"
     " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[])",
-    "timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream)"
-    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])",
+    "timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream, history)"
+    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[])",
     "dead_letters": "INSERT INTO {lane}.dead_letters (id, version, topic, reason, error, source, command_id, command_type,"
     " subject, at_ms) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],"
     " %s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
@@ -41,14 +41,19 @@ class Moved(OrchestratorError):
 
 
 class Rebuilding(Visitor):
-    """Writes rows as journeys end. `begin_lane` first; nothing counts before `finish_lane` and the commit."""
+    """Writes rows as journeys end: `lock`, then `empty`, then the fold; nothing counts before the commit."""
 
     def __init__(self, cursor: Cursor[Any], lane: int, codec: Codec, findings: Findings) -> None:
         self._cursor = cursor
+        self._number = lane
         self._lane = f"lane_{lane:03d}"
         self._codec = codec
         self._findings = findings
         self._snapshot: LaneSnapshot | None = None
+        self._given_up: set[str] = set()
+        self._imported_ms = 0
+        self._old_timers: Merged | None = None
+        self._old: list[Any] = []
         self._positions: dict[str, int] = {}
         self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _EMPTIED}
 
@@ -60,10 +65,22 @@ class Rebuilding(Visitor):
         self._positions = {row["name"]: row["at"] for row in self._cursor.fetchall()}
 
     def empty(self, snapshot: LaneSnapshot) -> None:
-        """Delete the old rows; `snapshot` was taken after `lock`."""
+        """Delete the old rows, which `snapshot`, taken after `lock`, still shows."""
         self._snapshot = snapshot
+        self._given_up = given_up_timers(snapshot, self._number, self._codec)
+        self._imported_ms = log_detail(snapshot.positions()[LOG].detail).imported_ms
+        self._old_timers = Merged(snapshot.timers())
         for table in _EMPTIED:
             self._execute("DELETE FROM {lane}.{table}", table=table)
+
+    @override
+    def begin(self, stream_id: bytes) -> int:
+        """Find the stream's old timers."""
+        assert self._old_timers is not None
+        for _ in self._old_timers.before(stream_id):
+            pass
+        self._old = self._old_timers.of(stream_id)
+        return 0
 
     @override
     def folded(self, journey: Folded) -> None:
@@ -85,9 +102,21 @@ class Rebuilding(Visitor):
     def _timers(self, frame: Frame, stream: Stream) -> None:
         for name, timer in frame.timers.items():
             deadline_ms = frame.kind.deadline_ms(frame.state, name)
-            if deadline_ms is not None:
+            letter = timer_letter_id(stream.id, name, timer.armed_at)
+            if deadline_ms is not None and letter not in self._given_up:
                 self._findings.timers += 1
-                self._write("timers", (stream.id, name, timer.armed_at, deadline_ms, stream.text))
+                history = self._in_history(name, timer.armed_at, deadline_ms)
+                self._write("timers", (stream.id, name, timer.armed_at, deadline_ms, stream.text, history))
+
+    def _in_history(self, timer: str, armed_at: int, deadline_ms: int) -> bool:
+        """Whether the timer was due already when an import armed it, which no event says.
+
+        The old row knows. Without one: what is still armed though due before the last import waits for its end.
+        """
+        for _, name, old_armed_at, _, _, history in self._old:
+            if (name, old_armed_at) == (timer, armed_at):
+                return bool(history)
+        return deadline_ms <= self._imported_ms
 
     @override
     def lane_event(self, version: int, position: int, envelope: Envelope) -> None:

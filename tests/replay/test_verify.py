@@ -273,7 +273,7 @@ DAMAGES: dict[str, tuple[set[str], str, Damage]] = {
 async def test_each_damage_is_found_and_named(copied: str, damage: str) -> None:
     """Whatever differs from the log is found, with its place and a cure, and nothing else is accused."""
     expected, place, inflict = DAMAGES[damage]
-    assert inflict(copied) == 1
+    assert inflict(copied) >= 1
     report = await verify(copied)
     assert not report.ok
     assert codes(report) == expected

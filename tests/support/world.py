@@ -19,6 +19,7 @@ from orchestrator.app import Worker
 from orchestrator.core.addresses import lane_of
 from orchestrator.installation import Databases, init
 from orchestrator.settings import Settings
+from projections.journeys import Journeys
 from tests.support.toy import TOY
 
 WAIT_S = 60.0
@@ -130,6 +131,18 @@ class World:
     def _followed(self) -> bool:
         return all(r.followers and not any(f.lag_events for f in r.followers) for r in self.runners)
 
+    async def handled(self) -> None:
+        """Wait until every message was handled, whatever the followers do."""
+        ends = await self.ends(self.settings.topic("commands"), self.settings.topic("raw"))
+        await self.until(partial(self._handled, ends), "handled")
+
+    def write_no_rows(self) -> None:
+        """Journeys' rows stay as they are until somebody else owns the lanes."""
+        for runner in self.runners:
+            for follower in runner.followers:
+                if isinstance(follower, Journeys):
+                    follower._quiet_s = 3600.0
+
     # ---------------------------------------------------------------- Kafka
 
     @property
@@ -179,6 +192,14 @@ class World:
         return await self.put(
             more.get("topic", "commands"), value, key, made, more.get("partition", self.lane(customer))
         )
+
+    async def traffic(self, customers: int = 12, rounds: int = 5) -> None:
+        """Commands of several types for several customers; called again, it sends the same again."""
+        for n in range(rounds):
+            for c in range(customers):
+                type_ = ("add", "ask", "add", "add", "arm")[(n + c) % 5]
+                data = {"timer": "a", "delay_ms": 3_600_000} if type_ == "arm" else None
+                await self.send(f"cus-{c}", type_, data, id=f"{c}-{n}")
 
     async def put(
         self,
