@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from orchestrator import metrics
@@ -20,6 +20,7 @@ from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Capture, Committed, Lane
 from orchestrator.engine.positions import LOG, OUT
 from orchestrator.engine.store import Move
+from orchestrator.group_offsets import committed_offsets
 from projections.producers import stop_bounded
 from projections.records import Out, effect_record, instant
 from projections.sending import send
@@ -92,13 +93,10 @@ class ExactlyOnce:
 
     async def _committed(self) -> int:
         """The position of the last committed Kafka transaction; 0 when Kafka knows none."""
-        reader = AIOKafkaConsumer(**self._kafka, group_id=self._group, enable_auto_commit=False)
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            await reader.start()
-            try:
-                return await reader.committed(self._partition) or 0
-            finally:
-                await reader.stop()
+        found = await committed_offsets(
+            self._kafka, self._group, [self._partition], within_s=_START_TIMEOUT_S
+        )
+        return found[self._partition] or 0
 
     async def _gather(self) -> list[Run]:
         runs = [await self._feed.next(self._position)]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from orchestrator.core.addresses import is_personal
 from orchestrator.core.events import EffectRequested
 from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
 from orchestrator.core.messages import Outcome
@@ -123,6 +124,8 @@ def dead_letter_records(recorded: Recorded) -> list[Out]:
     ]
     topic = "raw_dead_letters" if message.get("raw") else "dead_letters"
     key = _bytes(message.get("key")) or (event.subject or "").rsplit("/", 1)[0].encode()
+    if is_personal(key.decode(errors="replace")):
+        key = b""
     out = [_fitting(Out(topic, _bytes(message.get("key")), _bytes(message.get("value")), made))]
     if event.source and event.command_id:
         outcome = Outcome(

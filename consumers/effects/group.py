@@ -13,6 +13,7 @@ from consumers.effects.closing import closed_within
 from consumers.effects.lane import Lane
 from consumers.effects.metrics import EffectMetrics
 from orchestrator.effect_settings import EffectSettings
+from orchestrator.group_offsets import committed_offsets
 
 MAX_HEARTBEAT_INTERVAL_MS = 3_000
 START_TIMEOUT_S = 30.0
@@ -36,6 +37,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
     ) -> None:
         self.lanes: dict[TopicPartition, Lane] = {}
         self.polls = 0
+        self._kafka = dict(kafka)
         self._topic = topic
         self._settings = settings
         self._metrics = metrics
@@ -158,11 +160,31 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
         except Exception as error:  # noqa: BLE001  aiokafka would log it and go on
             self._on_error(error)
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Each partition starts anew at its committed offset."""
-        for partition in assigned:
-            self._lane(partition)
-        _log.info("effects.assigned", partitions=sorted(partition.partition for partition in self.lanes))
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Each partition starts anew at its committed offset.
+
+        The consumer isn't left to find it: while a coordinator loads, it would begin at the first record of all.
+        """
+        try:
+            partitions = sorted(assigned)
+            for partition in partitions:
+                self._consumer.seek(partition, 0)  # a valid position, so that the consumer asks for none
+                self._consumer.pause(partition)
+            found = (
+                await committed_offsets(self._kafka, self._settings.group_id, partitions)
+                if partitions
+                else {}
+            )
+            for partition, offset in found.items():
+                if offset is None:
+                    await self._consumer.seek_to_beginning(partition)
+                else:
+                    self._consumer.seek(partition, offset)
+                self._consumer.resume(partition)
+                self._lane(partition)
+            _log.info("effects.assigned", partitions=sorted(partition.partition for partition in self.lanes))
+        except Exception as error:  # noqa: BLE001  aiokafka would log it and go on
+            self._on_error(error)
 
     def _taken(
         self, batches: dict[TopicPartition, list[ConsumerRecord]]

@@ -81,7 +81,7 @@ def parse_owner(text: str) -> Owner:
     """The owner written as `organization/scope/id`. Raises Malformed, naming what is wrong."""
     parts = text.split("/")
     if len(parts) != 3:
-        raise Malformed(f"owner {text[:200]!r} must read organization/c/customer or organization/r/resource")
+        raise Malformed(f"owner {shown(text)} must read organization/c/customer or organization/r/resource")
     return _owner(parts)
 
 
@@ -90,16 +90,16 @@ def parse_stream(text: str) -> Stream:
     """The stream written as `owner/kind:definition[:run]`. Raises Malformed, naming what is wrong."""
     parts = text.split("/")
     if len(parts) != 4:
-        raise Malformed(f"subject {text[:200]!r} must read organization/c/customer/kind:definition[:run]")
+        raise Malformed(f"subject {shown(text)} must read organization/c/customer/kind:definition[:run]")
     owner = _owner(parts[:3])
     tail = parts[3].split(":")
     if len(tail) not in (2, 3) or not all(tail):
-        raise Malformed(f"subject {text[:200]!r} must end in kind:definition or kind:definition:run")
+        raise Malformed(f"subject {shown(text)} must end in kind:definition or kind:definition:run")
     run = _decode("run", tail[2]) if len(tail) == 3 else ""
     stream = Stream(owner, _decode("kind", tail[0]), _decode("definition", tail[1]), run)
     if stream.text != text:
         raise Malformed(
-            f"subject {text[:200]!r} is not in canonical percent-encoding; expected {stream.text!r}"
+            f"subject {shown(text)} is not in canonical percent-encoding; expected {shown(stream.text)}"
         )
     return stream
 
@@ -125,6 +125,16 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+def is_personal(text: str) -> bool:
+    """Whether an address that was refused may be somebody's e-mail address: then nothing shows or keeps it in clear."""
+    return "@" in unquote(text) and f"/{RESOURCE}/" not in text
+
+
+def shown(text: str) -> str:
+    """A refused address, shortened, for messages."""
+    return "with '@'" if is_personal(text) else repr(text[:200])
+
+
 def _owner(parts: list[str]) -> Owner:
     organization, scope, identity = (
         _decode(n, p) for n, p in zip(("organization", "scope", "id"), parts, strict=True)
@@ -137,7 +147,7 @@ def _owner(parts: list[str]) -> Owner:
         raise Malformed(f"scope {scope[:20]!r} is neither 'c' (customer) nor 'r' (resource)")
     if owner.text != "/".join(parts):
         raise Malformed(
-            f"owner {'/'.join(parts)[:200]!r} is not in canonical percent-encoding; expected {owner.text!r}"
+            f"owner {shown('/'.join(parts))} is not in canonical percent-encoding; expected {shown(owner.text)}"
         )
     return owner
 

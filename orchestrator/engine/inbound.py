@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from orchestrator.core.addresses import customer, parse_owner, parse_stream
+from orchestrator.core.addresses import customer, is_personal, parse_owner, parse_stream
 from orchestrator.core.errors import Malformed
 from orchestrator.core.messages import Command
 
@@ -201,7 +201,7 @@ def _rfc3339(value: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
-        raise Malformed(f"ce_time {value[:50]!r} is not RFC 3339") from error
+        raise Malformed("ce_time is not RFC 3339") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return _instant(round(moment.timestamp() * 1000))
@@ -232,6 +232,8 @@ def identity_of(record: Record, *, raw: bool) -> dict[str, str | None]:
             found |= {name: headers.get(f"ce_{name}") for name in found}
     except (Malformed, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
+    if found["subject"] is not None and is_personal(found["subject"]):
+        found["subject"] = None  # it stays with the message's bytes, which are sealed
     return {
         name: value if value is None else value[:_ID_MAX_BYTES].replace("\x00", "�")
         for name, value in found.items()

@@ -1,11 +1,11 @@
 """Whether a lane may be rebuilt: nobody may be deciding in it meanwhile."""
 
 import asyncio
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaError,
     NotCoordinatorForGroupError,
     for_code,
@@ -16,6 +16,8 @@ from orchestrator.settings import Settings
 
 _ANSWER_WITHIN_S = 20.0
 _ASK_AGAIN_S = 0.25
+_SETTLING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+"""A young or moving broker says these for a moment."""
 
 
 class Owned(OrchestratorError):
@@ -28,21 +30,21 @@ async def members(settings: Settings) -> int:
     async with asyncio.timeout(_ANSWER_WITHIN_S):
         await admin.start()
         try:
-            answers = await _described(admin, settings.consumer_group)
+            while True:
+                try:
+                    return await _members(admin, settings.consumer_group)
+                except _SETTLING:
+                    await asyncio.sleep(_ASK_AGAIN_S)
         finally:
             await admin.close()
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
+    answers = await admin.describe_consumer_groups([group])
     error_code, _name, _state, _type, _protocol, joined, *_rest = answers[0].groups[0]
     if error_code:
-        raise for_code(error_code)(f"group {settings.consumer_group}")
+        raise for_code(error_code)(f"group {group}")
     return len(joined)
-
-
-async def _described(admin: AIOKafkaAdminClient, group: str) -> Any:
-    while True:
-        try:
-            return await admin.describe_consumer_groups([group])
-        except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):  # a young or moving broker
-            await asyncio.sleep(_ASK_AGAIN_S)
 
 
 async def check_unowned(settings: Settings, paused: dict[int, bool]) -> None:

@@ -1,12 +1,14 @@
 """Events as rows for analysts: what everybody may see of an event, its usual fields in columns of their own."""
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from orchestrator.core.addresses import LANE
+from orchestrator.core.events import Event
 from orchestrator.core.lane_events import BatchNoted, DeadLettered
 from orchestrator.engine.envelope import Recorded
 
@@ -17,6 +19,19 @@ _WITHHELD: dict[str, Any] = {
     "refused": (),
 }
 _OF_DEAD_LETTER = ("id", "topic", "partition", "offset", "reason")
+_FLAT = (
+    ("definition_version", "definition_version"),
+    ("from_state", "from_state"),
+    ("to_state", "to_state"),
+    ("trigger", "trigger"),
+    ("reason", "reason"),
+    ("reason", "rule"),
+    ("effect", "effect"),
+    ("action", "action"),
+    ("attempt", "attempt"),
+    ("timer", "timer"),
+    ("due_at", "due_ms"),
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,41 +71,56 @@ class Row(NamedTuple):
 def row_of(lane: int, recorded: Recorded) -> Row:
     """The row of one event."""
     envelope = recorded.envelope
-    event, stream = envelope.data, envelope.stream
+    event: Event = envelope.data
+    at_ms = envelope.at_ms
+    fields = {name: getattr(event, field) for name, field in _flat_fields(type(event))}
+    get = fields.get
+    return Row(
+        lane,
+        recorded.position,
+        envelope.stream,
+        recorded.version,
+        *_address(envelope.stream),
+        get("definition_version"),
+        recorded.name,
+        at_ms,
+        at_ms if envelope.occurred_ms is None else envelope.occurred_ms,
+        envelope.source,
+        envelope.id,
+        envelope.type,
+        envelope.index,
+        get("from_state"),
+        get("to_state"),
+        get("trigger"),
+        get("reason"),
+        get("effect"),
+        get("action"),
+        get("attempt"),
+        get("timer"),
+        get("due_at"),
+        _shown(event).decode(),
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _address(stream: str) -> tuple[str, str, str, str, str, str]:
+    """Organization, owner's scope and id, kind, definition and run."""
     organization, scope, owner, last = stream.split("/")
     kind, _, rest = last.partition(":")
     definition, _, run = rest.partition(":")
-    field = _Fields(event)
-    return Row(
-        lane=lane,
-        position=recorded.position,
-        stream=stream,
-        version=recorded.version,
-        organization=unquote(organization),
-        owner_scope=_SCOPES.get(scope, scope),
-        owner=unquote(owner),
-        kind=unquote(kind),
-        definition=unquote(definition),
-        run=unquote(run),
-        definition_version=field("definition_version"),
-        event=recorded.name,
-        recorded_at=envelope.at_ms,
-        occurred_at=envelope.at_ms if envelope.occurred_ms is None else envelope.occurred_ms,
-        cause_source=envelope.source,
-        cause_id=envelope.id,
-        command_type=envelope.type,
-        command_index=envelope.index,
-        from_state=field("from_state"),
-        to_state=field("to_state"),
-        trigger=field("trigger"),
-        reason=field("rule") or field("reason"),
-        effect=field("effect"),
-        action=field("action"),
-        attempt=field("attempt"),
-        timer=field("timer"),
-        due_at=field("due_ms"),
-        data=_shown(event).decode(),
-    )
+    named = _SCOPES.get(scope, scope)
+    return unquote(organization), named, unquote(owner), unquote(kind), unquote(definition), unquote(run)
+
+
+@cache
+def _flat_fields(event_type: type[Event]) -> tuple[tuple[str, str], ...]:
+    """The columns that events of a type fill, and from which of their fields."""
+    return tuple((name, field) for name, field in _FLAT if field in event_type.__struct_fields__)
+
+
+@cache
+def _withheld_fields(event_type: type[Event]) -> tuple[str, ...]:
+    return tuple(name for name in _WITHHELD if name in event_type.__struct_fields__)
 
 
 def columns_of(rows: Iterable[Row]) -> dict[str, list[Any]]:
@@ -99,23 +129,11 @@ def columns_of(rows: Iterable[Row]) -> dict[str, list[Any]]:
     return {name: list(column) for name, column in zip(Row._fields, turned, strict=True)}
 
 
-class _Fields:
-    """An event's field by name, None where its type has none."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self, event: Any) -> None:
-        self._event = event
-
-    def __call__(self, name: str) -> Any:
-        return getattr(self._event, name, None)
-
-
-def _shown(event: Any) -> bytes:
+def _shown(event: Event) -> bytes:
     if isinstance(event, DeadLettered):  # its other fields quote the message as its producer wrote it
         return _encode({name: getattr(event, name) for name in _OF_DEAD_LETTER})
     if isinstance(event, BatchNoted):
         outcomes = tuple(msgspec.structs.replace(outcome, detail=None) for outcome in event.outcomes)
         event = BatchNoted(outcomes)
-    withheld = {name: empty for name, empty in _WITHHELD.items() if getattr(event, name, None)}
+    withheld = {name: _WITHHELD[name] for name in _withheld_fields(type(event)) if getattr(event, name)}
     return _encode(msgspec.structs.replace(event, **withheld) if withheld else event)

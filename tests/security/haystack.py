@@ -28,7 +28,8 @@ class Haystack:
         data = content.encode() if isinstance(content, str) else content
         self.places[place] = self.places.get(place, 0) + len(data)
         for name, pattern in self._patterns.items():
-            if pattern.search(data):
+            if (hit := pattern.search(data)) and (name, place) not in self._found:
+                print(f"{name} in {place}: {data[max(0, hit.start() - 200) : hit.end() + 200]!r}")
                 self._found[(name, place)] = None
 
     def found(self, *, but: Iterable[str] = (), names: str = "") -> list[tuple[str, str]]:

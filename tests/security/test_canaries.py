@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from orchestrator import embedded
 from tests.security.haystack import Haystack
 from tests.security.hooks import Hooks
-from tests.security.product import Product, event, scram
+from tests.security.product import LANES, Product, event, scram
 from tests.support.servers import private_pairs
 from tests.support.worker_process import WorkerProcess
 
@@ -162,32 +162,37 @@ def _undecidable(scene: Scene, email: str, phone: str, header: str) -> None:
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": scene.pair.bootstrap, "partitioner": "murmur2_random"})
+    key = "acme/c/cus-3"
     good = {
         "ce_specversion": "1.0", "ce_id": "x", "ce_source": "tests", "ce_type": "event", "content-type": "application/json",
-        "ce_subject": "acme/c/cus-3/lifecycle:guarded", "authorization": f"Bearer {header}",
+        "ce_subject": f"{key}/lifecycle:guarded", "authorization": f"Bearer {header}",
     }  # fmt: skip
-    bodies = (
-        f'{{"type": "SEEN", "payload": {{"phone": "{phone}"', f'{{"type": "SEEN", "paylaod": "{phone}"}}',
-        f'{{"type": "SEEN", "timestamp": "{phone}"}}', f'{{"type": ["{email}"]}}', f'"{email}"', "[]" + email,
-    )  # fmt: skip
-    for number, body in enumerate(bodies):
-        producer.produce(
-            f"{PREFIX}journeys.commands", body, "acme/c/cus-3", headers={**good, "ce_id": f"x-{number}"}
-        )
-    producer.produce(
-        f"{PREFIX}journeys.commands", "{}", "acme/c/cus-3", headers={**good, "ce_type": f"un {email}"}
-    )
-    producer.produce(f"{PREFIX}journeys.commands", "{}", "acme/c/cus-3", headers={**good, "ce_time": phone})
-    for body in (
-        f'{{"userId": "cus-3", "payload": "{email}"}}',
-        f'{{"userId": "cus-3", "{email}": 1, "type": 5}}',
-    ):
-        producer.produce(
-            f"{PREFIX}user-interactions", body, "acme/c/cus-3", headers={"authorization": header}
-        )
+    mail = f"{email}@example.org"  # in place of a customer's id, as careless producers have it
+    messages: list[tuple[str, str, str, dict[str, str]]] = [
+        ("journeys.commands", key, f'{{"type": "SEEN", "payload": {{"phone": "{phone}"', {}),
+        ("journeys.commands", key, f'{{"type": "SEEN", "paylaod": "{phone}"}}', {}),
+        ("journeys.commands", key, f'{{"type": "SEEN", "timestamp": "{phone}"}}', {}),
+        ("journeys.commands", key, f'{{"type": ["{email}"]}}', {}),
+        ("journeys.commands", key, f'"{email}"', {}),
+        ("journeys.commands", key, f"[]{email}", {}),
+        ("journeys.commands", key, "{}", {"ce_type": "unheard-of"}),
+        ("journeys.commands", key, "{}", {"ce_time": phone}),
+        ("journeys.commands", mail, "{}", {"ce_subject": mail}),
+        ("journeys.commands", f"acme/c/{mail}", "{}", {"ce_subject": f"acme/c/{mail}/lifecycle:guarded"}),
+        (
+            "journeys.commands",
+            f"acme/c/{quote(mail)}",
+            "{}",
+            {"ce_subject": f"acme/c/{quote(mail)}/lifecycle:guarded"},
+        ),
+        ("user-interactions", key, f'{{"userId": "cus-3", "payload": "{email}"}}', {}),
+        ("user-interactions", key, f'{{"userId": "cus-3", "{email}": 1, "type": 5}}', {}),
+        ("user-interactions", mail, f'{{"userId": "{mail}", "type": "SEEN", "idempotencyKey": "y"}}', {}),
+    ]
+    for number, (topic, place, body, changes) in enumerate(messages):
+        producer.produce(PREFIX + topic, body, place, headers={**good, "ce_id": f"x-{number}", **changes})
     assert producer.flush(30) == 0
-    letters = len(bodies) + 2 + 2
-    scene.product.until(lambda: len(scene.product.ask("dlq", "list")) == letters, "dead letters")
+    scene.product.until(lambda: len(scene.product.ask("dlq", "list")) == len(messages), "dead letters")
 
 
 def look(scene: Scene, worker: WorkerProcess) -> Haystack:
@@ -208,6 +213,7 @@ def look(scene: Scene, worker: WorkerProcess) -> Haystack:
             ended = product.call(*arguments, "--output", output)
             assert ended.code == 0, f"{arguments}: {ended.err} {ended.out}"
     _ask_wrongly(scene)
+    product.until(lambda: len(list(scene.analytics.rglob("*.parquet"))) >= LANES, "written for analysts")
     assert worker.terminate() == 0
     found.add("command line", "".join(product.said))
     found.add("worker's log", worker.log_path.read_bytes())

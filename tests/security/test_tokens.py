@@ -97,7 +97,17 @@ async def test_an_answer_without_end_is_given_up(secure: embedded.SecureListener
         ("https://tokens.example.com/", "a:b", CANARY, _ID),
         ("https://tokens.example.com/", "journeys", "", _SECRET),
     ],
-    ids=["none", "http", "subdomain", "userinfo", "ftp", "broken", "no id", "colon in the id", "no secret"],  # no canary
+    ids=[
+        "none",
+        "http",
+        "subdomain",
+        "userinfo",
+        "ftp",
+        "broken",
+        "no id",
+        "colon in the id",
+        "no secret",
+    ],  # no canary
 )
 def test_settings_that_cannot_work_or_send_secrets_in_clear_are_refused(
     url: str, client: str, secret: str, named: str

@@ -1,0 +1,32 @@
+"""What Kafka remembers of a group, asked so that "I can't say now" is never taken for "there is nothing"."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+_ASK_AGAIN_S = 0.1
+
+
+async def committed_offsets(
+    kafka: Mapping[str, Any], group: str, partitions: Collection[TopicPartition], *, within_s: float = 30.0
+) -> dict[TopicPartition, int | None]:
+    """The committed offset of each partition, None where the group has none. Raises KafkaError or TimeoutError.
+
+    The client drops an error that concerns the whole group, such as a coordinator still loading after a broker's
+    restart; its consumer then believes that nothing was ever committed. Here such an answer, which lacks the
+    partitions altogether, is asked for again.
+    """
+    admin = AIOKafkaAdminClient(**kafka)
+    async with asyncio.timeout(within_s):
+        await admin.start()
+        try:
+            while True:
+                found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+                if all(p in found for p in partitions):
+                    return {p: found[p].offset if found[p].offset >= 0 else None for p in partitions}
+                await asyncio.sleep(_ASK_AGAIN_S)
+        finally:
+            await admin.close()
