@@ -89,7 +89,7 @@ def render(recorded: Recorded) -> list[Out]:
     if isinstance(event, DeadLettered):
         return records.dead_letter_records(recorded)
     if isinstance(event, Forwarded):
-        return [records.forward_record(recorded)]
+        return [records.forward_record(recorded)] if event.private else []  # older than its bytes are kept
     if recorded.envelope.stream.startswith("/"):
         return [records.lane_record(recorded)]
     return records.journey_records(recorded)

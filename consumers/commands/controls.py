@@ -64,6 +64,8 @@ class Controls:
         word = "paused" if paused else "resumed"
         if self._lane.log.paused == paused:
             return f"was {word} already"
+        if not paused:
+            self._lane.forget()
         event: Event = LanePaused(reason) if paused else LaneResumed()
         log = msgspec.structs.replace(self._lane.log, paused=paused)
         runner.feed(await self._lane.note([(event, control_id)], log=log))

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from orchestrator.engine.frame import Snapshot
 
 _SEALED = "$sealed"
 SEALED_MARK = b'"$sealed"'
+_MARK_BYTES = 4
 _NONCE_BYTES = 12
 KeyOf = Callable[[str], bytes]
 
@@ -132,19 +134,25 @@ class _Stored(msgspec.Struct, gc=False):
 
 
 def seal(plain: bytes, key: bytes, subject: str) -> str:
-    """AES-GCM under the subject's key, the subject as associated data; base64 of nonce + ciphertext."""
+    """AES-GCM under the subject's key, the subject as associated data; base64 of the key's mark, nonce and ciphertext."""
     nonce = os.urandom(_NONCE_BYTES)
-    return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, plain, subject.encode())).decode()
+    return base64.b64encode(_mark(key) + nonce + AESGCM(key).encrypt(nonce, plain, subject.encode())).decode()
 
 
 def unseal(sealed: str, key_of: KeyOf, subject: str) -> dict[str, Any]:
-    """The private fields; empty when the subject's key has been erased."""
+    """The private fields; empty when the key that sealed them has been erased, even if the subject has another since."""
     try:
         key = key_of(subject)
     except KeyError:
         return {}
     raw = base64.b64decode(sealed)
-    opened: dict[str, Any] = msgspec.json.decode(
-        AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], subject.encode())
-    )
+    if raw[:_MARK_BYTES] != _mark(key):
+        return {}
+    nonce, ciphertext = raw[_MARK_BYTES : _MARK_BYTES + _NONCE_BYTES], raw[_MARK_BYTES + _NONCE_BYTES :]
+    opened: dict[str, Any] = msgspec.json.decode(AESGCM(key).decrypt(nonce, ciphertext, subject.encode()))
     return opened
+
+
+def _mark(key: bytes) -> bytes:
+    """Tells a subject's keys apart: one drawn after an erasure doesn't open what was sealed before."""
+    return blake2b(key, digest_size=_MARK_BYTES, person=b"key mark").digest()

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from orchestrator.core.addresses import LANE
 
+DAY = "day/"  # + days since 1970: the subject of what a lane keeps of messages
+
 
 class Envelope(Struct, frozen=True, gc=False, omit_defaults=True):
     """The stored JSON of one event. A command's events are contiguous: `index` of `count`."""
@@ -33,7 +35,7 @@ class Envelope(Struct, frozen=True, gc=False, omit_defaults=True):
     def subject(self) -> str:
         """Whose key encrypts the private fields: the owner's, or the day's for what a lane keeps of messages."""
         owner = self.owner_text
-        return f"day/{self.at_ms // 86_400_000}" if owner.startswith(f"/{LANE}/") else owner
+        return f"{DAY}{self.at_ms // 86_400_000}" if owner.startswith(f"/{LANE}/") else owner
 
 
 class Recorded(Struct, frozen=True, gc=False):

@@ -47,6 +47,11 @@ class KeyRing:
             found |= stored
         return found
 
+    def forget(self, beginning: str) -> None:
+        """Drop cached keys of subjects whose names begin so: some of them are erased."""
+        for subject in [s for s in self._known if s.startswith(beginning)]:
+            del self._known[subject]
+
     def clear(self) -> None:
         self._known.clear()
         self._drawn.clear()

@@ -22,7 +22,7 @@ from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
-from orchestrator.engine.envelope import Recorded
+from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
@@ -235,7 +235,15 @@ class Lane:
 
     async def forget_old_messages(self, now_ms: int) -> int:
         """Erase the daily keys of dead letters and forwards past their time; how many days were forgotten."""
-        return await self.run(self.store.erase_day_keys, now_ms // _DAY_MS - _DAY_KEYS_KEPT)
+        forgotten = await self.run(self.store.erase_day_keys, now_ms // _DAY_MS - _DAY_KEYS_KEPT)
+        if forgotten:
+            self._keys.forget(DAY)
+        return forgotten
+
+    def forget(self) -> None:
+        """Drop what is cached of journeys and keys: an operator may have erased keys meanwhile."""
+        self._frames.clear()
+        self._keys.clear()
 
     async def seal_snapshots(self, snapshots: Sequence[Snapshot]) -> list[bytes]:
         """The stored forms of snapshots; what is private goes without once its subject's key is erased."""

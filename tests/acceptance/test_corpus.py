@@ -206,6 +206,11 @@ async def test_a_retry_after_the_missing_definition_was_published_applies_the_co
     assert [r["status"] for r in one.dead_letters()] == ["retried"]
 
 
+def _at_total(one: World, customer: str, total: int) -> dict[str, Any] | None:
+    journey = one.journey(customer)
+    return journey if journey is not None and journey["snapshot"]["state"]["total"] == total else None
+
+
 async def test_a_journey_whose_version_is_missing_waits_in_the_dead_letters(one: World) -> None:
     """A journey pinned to a version that isn't there isn't decided by another one: its commands wait to be retried."""
     await one.start()
@@ -222,9 +227,8 @@ async def test_a_journey_whose_version_is_missing_waits_in_the_dead_letters(one:
     one.publish("t", 1)
     assert await one.ask(0, "retry", id=letter["id"]) == "sent again"
     await one.settled()
-    journey = one.journey("cus-1")
-    assert journey is not None
-    assert (journey["definition_version"], journey["snapshot"]["state"]["total"]) == (1, 8)
+    journey = await one.until(lambda: _at_total(one, "cus-1", 8), "the retried command applied")
+    assert journey["definition_version"] == 1
 
 
 async def test_a_raw_dead_letter_can_be_retried(one: World) -> None:
@@ -368,7 +372,8 @@ async def test_a_header_name_that_is_no_text_costs_its_own_message_only(one: Wor
     await one.restart()
     await one.send("good")
     await one.settled()
-    assert sum(o["outcome"] == "applied" for o in await one.outcomes()) == 5
+    applied = {(o["source"], o["id"]) for o in await one.outcomes() if o["outcome"] == "applied"}
+    assert len(applied) == 5  # by key: a restart may tell an outcome again
     assert len(one.dead_letters()) == 4
 
 

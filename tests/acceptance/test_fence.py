@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from consumers.commands.lane_runner import LaneRunner
 from orchestrator import embedded

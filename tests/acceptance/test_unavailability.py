@@ -9,12 +9,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from orchestrator import embedded
 from orchestrator.embedded import ServerControl
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.ledger import Traffic
-from tests.support.scene import Scene, scene, until
+from tests.support.scene import LANES, Scene, scene, until
 from tests.support.servers import StartPrivate
 from tests.support.worker_process import WorkerProcess
 
@@ -31,7 +32,7 @@ def go_through_an_outage(
     with Traffic(scene.ledger, per_second=100) as traffic:
         scene.await_progress(100)
         server.stop()
-        until(lambda: says_waiting(worker, dependency), f"the worker waits for {dependency} and says so", 60)
+        await_waiting(worker, dependency)
         until(lambda: worker.log().find(f"{dependency} does not answer") >= 0, "a log line", 10)
         time.sleep(lasting_s)
         assert worker.running
@@ -48,6 +49,25 @@ def says_waiting(worker: WorkerProcess, dependency: str) -> bool:
     return status == 503 and body.get(dependency) == "waiting" and worker.metric(gauge(dependency)) == 0.0
 
 
+def await_waiting(worker: WorkerProcess, dependency: str) -> None:
+    until(lambda: says_waiting(worker, dependency), f"the worker waits for {dependency} and says so", 60)
+
+
+def unpublished(scene: Scene) -> int:
+    """Events in the logs that no publisher has dealt with."""
+    with psycopg.connect(scene.dsn) as connection:
+        rows = [
+            connection.execute(
+                sql.SQL(
+                    "SELECT sum(CASE name WHEN 'log' THEN at ELSE -at END) FROM {}.positions WHERE name = ANY(%s)"
+                ).format(sql.Identifier(f"lane_{lane:03d}")),
+                (["log", "out:publisher"],),
+            ).fetchone()
+            for lane in range(LANES)
+        ]
+    return sum(int(row[0]) for row in rows if row)
+
+
 def gauge(dependency: str) -> str:
     return f'journey_dependency_up{{dependency="{dependency}"}}'
 
@@ -62,6 +82,23 @@ def installation(private_servers: embedded.Servers, tmp_path: Path) -> Iterator[
 def test_a_broker_gone_is_waited_for(installation: Scene) -> None:
     """Without Kafka the worker stays up, unready and naming it, and goes on by itself when it is back."""
     go_through_an_outage(installation, installation.servers.kafka, "kafka")
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_killed_while_the_broker_is_gone_leaves_nothing_unsaid(installation: Scene) -> None:
+    """What was decided and could not be published before the worker died is published by the next one."""
+    worker = installation.worker("only")
+    installation.ledger.publish(12_000)
+    worker.start()
+    installation.await_progress(300)
+    installation.servers.kafka.kill()  # what the worker had fetched it goes on deciding
+    await_waiting(worker, "kafka")
+    assert unpublished(installation) > 0
+    worker.kill()
+    installation.servers.kafka.start()
+    worker.start().wait_ready()
+    installation.await_done()
+    assert installation.audit() == []
 
 
 @pytest.mark.timeout(300)
@@ -86,11 +123,7 @@ def test_a_worker_started_before_its_servers_waits_for_them(installation: Scene)
     for server, dependency in ((servers.postgres, "postgresql"), (servers.kafka, "kafka")):
         server.stop()
         worker = installation.worker(dependency).start()
-        until(
-            lambda w=worker, d=dependency: says_waiting(w, d),
-            f"the worker says that {dependency} is missing",
-            60,
-        )
+        await_waiting(worker, dependency)
         server.start()
         worker.wait_ready(RESUMES_WITHIN_S)
         assert worker.terminate() == 0
@@ -105,7 +138,7 @@ def test_a_waiting_worker_can_be_stopped(installation: Scene) -> None:
         worker.wait_ready()
         installation.ledger.publish(100)
         server.stop()
-        until(lambda w=worker, d=dependency: says_waiting(w, d), f"the worker waits for {dependency}", 60)
+        await_waiting(worker, dependency)
         assert worker.terminate() == 0
         server.start()
 

@@ -205,7 +205,11 @@ async def test_verifying_and_rebuilding_exclude_each_other(history: str) -> None
 async def test_no_record_is_produced(copied: str, servers: Servers, topic_prefix: str) -> None:
     """A replay publishes nothing and requests no effect, though the log is full of both."""
     settings = Settings(
-        database_url=copied, kafka_bootstrap_servers=servers.bootstrap, topic_prefix=topic_prefix, lanes=1
+        database_url=copied,
+        kafka_bootstrap_servers=servers.bootstrap,
+        topic_prefix=topic_prefix,
+        consumer_group=f"{topic_prefix}nobody",
+        lanes=1,
     )
     await kafka_topics.create(settings, 1)
     for verifying, rebuilding in ((True, False), (False, False), (False, True)):

@@ -39,11 +39,11 @@ class Stored(NamedTuple):
         return self.body["source"], self.body["id"]
 
     @property
-    def index(self) -> int:
+    def nth(self) -> int:
         return int(self.body.get("index", 0))
 
     @property
-    def count(self) -> int:
+    def out_of(self) -> int:
         return int(self.body.get("count", 1))
 
 
@@ -115,8 +115,8 @@ class Audit:
             if s.version != versions[s.stream]:
                 gaps.append((s.stream, versions[s.stream], s.version))
                 versions[s.stream] = s.version
-            if s.index and (
-                before is None or before[:1] + before.key != s[:1] + s.key or before.index + 1 != s.index
+            if s.nth and (
+                before is None or before[:1] + before.key != s[:1] + s.key or before.nth + 1 != s.nth
             ):
                 torn.append((s.stream, s.version))
             before = s
@@ -136,7 +136,7 @@ class Audit:
         """Each key of the books decided once, with the events it must leave; nothing decided that isn't in them."""
         groups: dict[tuple[str, str], list[list[Stored]]] = defaultdict(list)
         for s in self.domain:
-            if s.index == 0:
+            if s.nth == 0:
                 groups[s.key].append([])
             groups[s.key][-1].append(s)
         found.expect([k for k in self.entries if k not in groups], "keys never decided: lost")
@@ -153,7 +153,7 @@ class Audit:
                 wrong.append((key, names))
         found.expect(wrong, "keys that left other events than theirs")
         found.expect(
-            [s.stream for s in self.domain if s.index + 1 > s.count], "events beyond their command's count"
+            [s.stream for s in self.domain if s.nth + 1 > s.out_of], "events beyond their command's count"
         )
         found.expect(
             [s.body["data"]["id"] for s in self.log if s.name == "lane.dead_lettered.v1"], "dead letters"
@@ -352,9 +352,13 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Record]:
         consumer.close()
 
 
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
 def _record(message: Message) -> Record:
-    headers = {name: bytes(value or b"").decode() for name, value in message.headers() or []}
-    key, value = bytes(message.key() or b""), bytes(message.value() or b"{}")
+    headers = {str(header[0]): _bytes(header[1]).decode() for header in message.headers() or []}
+    key, value = _bytes(message.key()), _bytes(message.value()) or b"{}"
     return Record(
         int(message.partition() or 0), int(message.offset() or 0), key.decode(), headers, orjson.loads(value)
     )

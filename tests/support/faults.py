@@ -1,7 +1,7 @@
 """Faults of a scene: what befalls workers, servers and Kafka's memory of the group."""
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from orchestrator.embedded import ServerControl
 from tests.support.ledger import SILENT

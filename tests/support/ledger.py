@@ -25,6 +25,9 @@ SILENT.disabled = True
 _FLUSH_S = 240.0
 
 
+Headers = dict[str, str | bytes | None]
+
+
 class Entry(NamedTuple):
     """One key of the books. `source` and `id` are its key; the stream is the owner's toy journey."""
 
@@ -140,11 +143,8 @@ class Ledger:
         if stray:
             partition = (partition + 1) % self._lanes
         if entry.type == RAW_TYPE:
-            topic, value, headers = (
-                self._raw,
-                _raw_event(entry),
-                {"ce_organization": entry.owner.split("/")[0]},
-            )
+            topic, value = self._raw, _raw_event(entry)
+            headers: Headers = {"ce_organization": entry.owner.split("/")[0]}
         else:
             topic, value, headers = self._commands, _body(entry), _command_headers(entry)
         # The partition is named only for a stray: the client's own partitioner is part of what is tested.
@@ -201,7 +201,7 @@ def publish_definition(dsn: str) -> None:
         )
 
 
-def _command_headers(entry: Entry) -> dict[str, str]:
+def _command_headers(entry: Entry) -> Headers:
     return {
         "ce_specversion": "1.0",
         "ce_id": entry.id,

@@ -46,7 +46,7 @@ def kafka_offset_trusted() -> None:
         committed = await consumer.committed(partition)
         return placing.Placing(at + 1 if committed is None else committed)
 
-    lane_runner.place = trusting
+    lane_runner.place = trusting  # type: ignore[attr-defined,assignment]
 
 
 def cache_kept() -> None:
