@@ -299,7 +299,7 @@ class Lane:
                 strays.append(intake)
             else:
                 try:
-                    self._decide_one(batch, intake)
+                    await self._decide_knowing(batch, intake)
                 except Undecidable as no:
                     lost.append((intake, no))
         outcomes = await self._settle(batch)
@@ -311,6 +311,15 @@ class Lane:
         for intake, trouble in lost:
             self._dead_letter(batch, intake, trouble)
         return batch
+
+    async def _decide_knowing(self, batch: Batch, intake: Intake) -> None:
+        """Decide; where a journey's pinned version isn't known here, look once whether it was published since."""
+        try:
+            self._decide_one(batch, intake)
+        except Undecidable as no:
+            if no.reason != "unknown_definition" or not await self.run(self._catalogue.refresh):
+                raise
+            self._decide_one(batch, intake)
 
     def _decide_one(self, batch: Batch, intake: Intake) -> None:
         command = intake.command
