@@ -113,7 +113,7 @@ def test_a_database_gone_is_waited_for(installation: Scene) -> None:
 def test_after_a_long_outage_work_goes_on_as_quickly(installation: Scene, dependency: str) -> None:
     """Pauses between attempts don't grow with the outage: after two minutes the worker is back as soon."""
     server = {"kafka": installation.servers.kafka, "postgresql": installation.servers.postgres}[dependency]
-    go_through_an_outage(installation, server, dependency, lasting_s=120)
+    go_through_an_outage(installation, server, dependency, lasting_s=130)
 
 
 @pytest.mark.timeout(300)
