@@ -90,6 +90,7 @@ async def test_a_kept_cache_would_be_found(
         await an_owner_goes_on_after_another_wrote(installation)
 
 
+@pytest.mark.long  # needs a broker whose group coordinator is up already: a fresh one may take longer than its wait
 async def test_an_owner_that_opened_too_early_repeats_no_effect(
     installation: Installation,
     servers: embedded.Servers,

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator import embedded
+from orchestrator import embedded, lifeline
 from orchestrator.core.errors import ConfigurationError
 
 PLANT = "JOURNEY_TEST_PLANT"
@@ -41,7 +41,8 @@ class WorkerProcess:
     ) -> None:
         self.log_path = log_path
         self._program = program
-        self._environment = {**_clean(os.environ), **environment}
+        # A test run that is killed leaves no worker behind: it holds the other end of their standard input.
+        self._environment = {**_clean(os.environ), lifeline.VARIABLE: "1", **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
 
@@ -54,7 +55,7 @@ class WorkerProcess:
                 [sys.executable, "-m", *self._program],
                 cwd=Path(__file__).parents[2],
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -84,7 +85,10 @@ class WorkerProcess:
 
     def wait(self, timeout_s: float = END_WITHIN_S) -> int:
         assert self._process is not None
-        return self._process.wait(timeout_s)
+        code = self._process.wait(timeout_s)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return code
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -187,6 +191,7 @@ def main() -> int:
     from tests.support import plants
     from tests.support.toy import TOY
 
+    lifeline.hold()
     plants.plant(os.environ.get(PLANT, ""))
     code = 0
     try:
