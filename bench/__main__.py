@@ -6,187 +6,169 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from bench import load, measure
+from bench.figures import PHASES, WARM, Burst, Figures, Memory, Steady, as_json, show
 from bench.scene import Scene, scene
 from orchestrator import embedded
+from orchestrator.embedded import Servers
 
-_ORDER = ("bare", "engine", "plain")
-_TO_HOLD = (
-    ("engine / bare", 0.5, "at least"),
-    ("engine / plain", 20.0, "at least"),
-    ("p99 engine / bare", 1.5, "at most"),
-)
+_PLAIN_SHARE = 40  # the plain application gets a fortieth of the commands: it would take minutes
+_MEMORY_CACHE = 50_000  # journeys the workers may keep in the memory step
+_MEMORY_STEPS = 10
 
 
-class Burst(NamedTuple):
-    """One drained burst."""
+class Bench:
+    """One run."""
 
-    contender: str
-    keys: str
-    phase: str  # new journeys, warm cache, cold cache
-    commands: int
-    per_second: float
-    cpu_us: float  # of the contender's processes, per command
-    peak_mb: float
+    def __init__(self, servers: Servers, options: Any, console: Console) -> None:
+        self._servers = servers
+        self._options = options
+        self._console = console
+        self._run = os.urandom(3).hex()
+        self._scenes = 0
+        self.bursts: list[Burst] = []
+        self.steadies: list[Steady] = []
+        self.memory: list[Memory] = []
 
+    def run(self) -> Figures:
+        """Rounds of bursts, contender beside contender; steady loads; a million journeys."""
+        options = self._options
+        distributions = [load.Keys(d, options.journeys) for d in options.keys.split(",")]
+        for number in range(options.rounds):
+            for keys in distributions:
+                for name in ("small", "bare", "engine", "plain") if number == 0 else ("bare", "engine"):
+                    self._burst(name, keys, number)
+        figures = self._figures()
+        rate = options.rate or 0.5 * figures.rate("engine")
+        for number in range(options.rounds if options.seconds else 0):
+            for name in ("bare", "engine"):
+                self._steady(name, distributions[0], rate, number)
+        if options.memory_journeys:
+            self._memory()
+        return self._figures()
 
-class Steady(NamedTuple):
-    """One steady load."""
+    def _figures(self) -> Figures:
+        return Figures(self.bursts, self.steadies, self.memory, _MEMORY_CACHE)
 
-    contender: str
-    per_second: float
-    p50_ms: float
-    p99_ms: float
+    def _scene(self, name: str, **environment: str) -> Any:
+        options = self._options
+        self._scenes += 1
+        run = f"{self._run}{self._scenes}"
+        return scene(
+            self._servers, name, run, options.lanes, options.data, options.processes, environment=environment
+        )
+
+    def _burst(self, name: str, keys: load.Keys, number: int) -> None:
+        """New journeys, then the same again with warm caches, then by new processes."""
+        count = self._options.commands
+        if name == "plain":
+            count = max(500, count // _PLAIN_SHARE)
+        with self._scene(name) as place:
+            place.contender.start()
+            for phase in PHASES:
+                self._console.print(
+                    f"[dim]{number + 1}: {name}, {count:,} commands, {keys.distribution} keys, {phase}[/dim]"
+                )
+                self.bursts.append(self._drain(place, name, keys, phase, number, count))
+
+    def _drain(self, place: Scene, name: str, keys: load.Keys, phase: str, number: int, count: int) -> Burst:
+        tag = f"{name}-{number}-{phase}"
+        made = list(load.events(keys, count, PHASES.index(phase), tag))
+        watcher = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
+        contender = place.contender
+        before_s = 0.0
+        if phase in (PHASES[0], WARM):
+            before_s = contender.usage().cpu_s
+            contender.hold()
+            load.burst(place.bootstrap, place.commands, made)
+            contender.go()
+        else:
+            contender.stop()
+            load.burst(place.bootstrap, place.commands, made)
+            contender.start()
+        watcher.await_records(count)
+        usage = contender.usage()
+        outcomes = watcher.take(count, f"{tag}-")
+        watcher.close()
+        cpu_us = (usage.cpu_s - before_s) / count * 1e6
+        per_second = measure.rates(outcomes).per_second
+        return Burst(name, keys.distribution, phase, number, count, per_second, cpu_us, usage.peak_mb)
+
+    def _steady(self, name: str, keys: load.Keys, rate: float, number: int) -> None:
+        """A steady load on warm caches; the latencies by the broker's clock."""
+        seconds = self._options.seconds
+        self._console.print(
+            f"[dim]{number + 1}: {name}, {rate:,.0f} commands a second for {seconds:.0f} s[/dim]"
+        )
+        with self._scene(name) as place:
+            place.contender.start()
+            warm = list(load.events(keys, int(rate * 3), 1, "warm"))
+            outcomes = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
+            load.steady(place.bootstrap, place.commands, warm, rate)
+            outcomes.await_records(len(warm))
+            commands = measure.Watcher(place.bootstrap, place.commands, place.lanes, "idempotencyKey")
+            made = list(load.events(keys, int(rate * seconds), 2, "steady"))
+            load.steady(place.bootstrap, place.commands, made, rate)
+            outcomes.await_records(len(warm) + len(made))
+            told, sent = (w.take(len(made), "steady-") for w in (outcomes, commands))
+            outcomes.close()
+            commands.close()
+        found = measure.latencies(sent, told)
+        self.steadies.append(Steady(name, number, rate, found.p50_ms, found.p99_ms))
+
+    def _memory(self) -> None:
+        """Ever new journeys, many times more than the caches hold."""
+        total = self._options.memory_journeys
+        with self._scene("engine", ORCHESTRATOR_CACHE_STREAMS=str(_MEMORY_CACHE)) as place:
+            place.contender.start()
+            for step in range(_MEMORY_STEPS):
+                count = total // _MEMORY_STEPS
+                first = step * count
+                self._console.print(f"[dim]memory: journeys {first:,} to {first + count:,}[/dim]")
+                watcher = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
+                load.burst(place.bootstrap, place.commands, list(load.newcomers(first, count)))
+                watcher.await_records(count)
+                watcher.close()
+                self.memory.append(Memory(first + count, place.contender.resident_mb()))
 
 
 def main() -> int:
     """Run, print the tables, keep the figures; 1 when a figure to hold isn't held."""
     options = _options()
-    console = Console(stderr=not options.json)
-    run = os.urandom(3).hex()
+    console = Console(stderr=options.json)
     options.data.mkdir(parents=True, exist_ok=True)
-    bursts: list[Burst] = []
-    steadies: list[Steady] = []
     with embedded.start(options.data, progress=lambda text: console.print(f"[dim]{text}[/dim]")) as servers:
-        distributions = [load.Keys(d, options.journeys) for d in options.keys.split(",")]
-        for keys in distributions:
-            for name in _ORDER:
-                count = options.commands if name != "plain" else max(500, options.commands // 40)
-                with scene(
-                    servers, name, f"{run}{keys.distribution[0]}", options.lanes, options.data
-                ) as place:
-                    bursts += _bursts(place, keys, count, console, name)
-        rate = options.rate or 0.5 * _rate(bursts, "engine", "warm cache")
-        for name in ("bare", "engine"):
-            with scene(servers, name, f"{run}s", options.lanes, options.data) as place:
-                steadies.append(_steady(place, distributions[0], rate, options.seconds, console, name))
-    return _report(bursts, steadies, options, console)
-
-
-def _bursts(place: Scene, keys: load.Keys, count: int, console: Console, name: str) -> list[Burst]:
-    """New journeys, then the same again with warm caches, then by a new process."""
-    found = []
-    place.contender.start()
-    for phase in ("new journeys", "warm cache", "cold cache"):
-        console.print(f"[dim]{name}: {count} commands, {keys.distribution} keys, {phase}[/dim]")
-        made = list(load.events(keys, count, len(phase), f"{name}-{phase}"))
-        watcher = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
-        if phase == "cold cache":
-            place.contender.stop()
-            load.burst(place.bootstrap, place.commands, made)
-            place.contender.start()
-            before = 0.0
-        else:
-            before = place.contender.usage().cpu_s
-            place.contender.hold()
-            load.burst(place.bootstrap, place.commands, made)
-            place.contender.go()
-        outcomes = watcher.take(count, f"{name}-{phase}-")
-        watcher.close()
-        usage = place.contender.usage()
-        rates = measure.rates(outcomes)
-        cpu_us = (usage.cpu_s - before) / count * 1e6
-        found.append(Burst(name, keys.distribution, phase, count, rates.per_second, cpu_us, usage.peak_mb))
-    return found
-
-
-def _steady(
-    place: Scene, keys: load.Keys, rate: float, seconds: float, console: Console, name: str
-) -> Steady:
-    """A steady load on warm caches; the latencies by the broker's clock."""
-    console.print(f"[dim]{name}: {rate:.0f} commands a second for {seconds:.0f} s[/dim]")
-    place.contender.start()
-    warm = list(load.events(keys, int(rate * 2), 1, f"{name}-warm"))
-    outcomes = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
-    load.steady(place.bootstrap, place.commands, warm, rate)
-    outcomes.take(len(warm), f"{name}-warm-")
-    commands = measure.Watcher(place.bootstrap, place.commands, place.lanes, "idempotencyKey")
-    made = list(load.events(keys, int(rate * seconds), 2, f"{name}-steady"))
-    load.steady(place.bootstrap, place.commands, made, rate)
-    told, sent = (watcher.take(len(made), f"{name}-steady-") for watcher in (outcomes, commands))
-    outcomes.close()
-    commands.close()
-    found = measure.latencies(sent, told)
-    return Steady(name, rate, found.p50_ms, found.p99_ms)
-
-
-def _rate(bursts: list[Burst], name: str, phase: str) -> float:
-    rates = sorted(b.per_second for b in bursts if b.contender == name and b.phase == phase)
-    return rates[len(rates) // 2]
-
-
-def _report(bursts: list[Burst], steadies: list[Steady], options: Any, console: Console) -> int:
-    table = Table(title="Bursts, drained (commands consumed, committed, published)")
-    for heading in ("contender", "keys", "phase", "commands", "per second", "CPU µs each", "peak MB"):
-        table.add_column(heading, justify="left" if heading in ("contender", "keys", "phase") else "right")
-    for b in bursts:
-        table.add_row(
-            b.contender,
-            b.keys,
-            b.phase,
-            f"{b.commands:,}",
-            f"{b.per_second:,.0f}",
-            f"{b.cpu_us:.1f}",
-            f"{b.peak_mb:.0f}",
-        )
-    console.print(table)
-    table = Table(
-        title=f"Steady load, append of the command to append of its outcome ({options.seconds:.0f} s)"
-    )
-    for heading in ("contender", "per second", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="left" if heading == "contender" else "right")
-    for s in steadies:
-        table.add_row(s.contender, f"{s.per_second:,.0f}", f"{s.p50_ms:.0f}", f"{s.p99_ms:.0f}")
-    console.print(table)
-    p99 = {s.contender: s.p99_ms for s in steadies}
-    ratios = {
-        "engine / bare": _rate(bursts, "engine", "warm cache") / _rate(bursts, "bare", "warm cache"),
-        "engine / plain": _rate(bursts, "engine", "warm cache") / _rate(bursts, "plain", "warm cache"),
-        "p99 engine / bare": p99["engine"] / max(1.0, p99["bare"]),
-    }
-    table = Table(title="Ratios within this run")
-    for heading in ("ratio", "seen", "to hold", ""):
-        table.add_column(heading)
-    held = True
-    for name, bound, word in _TO_HOLD:
-        good = ratios[name] >= bound if word == "at least" else ratios[name] <= bound
-        held &= good
-        table.add_row(
-            name,
-            f"{ratios[name]:.2f}",
-            f"{word} {bound}",
-            "[green]held[/green]" if good else "[red]missed[/red]",
-        )
-    console.print(table)
-    figures = {
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "bursts": [b._asdict() for b in bursts],
-        "steady": [s._asdict() for s in steadies],
-        "ratios": ratios,
-    }
-    (options.data / "latest.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
+        figures = Bench(servers, options, console).run()
+    show(figures, console)
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "processes": options.processes}
+    found = json.dumps({"machine": machine, **as_json(figures)}, indent=2)
+    (options.data / "latest.json").write_text(found + "\n", encoding="utf-8")
     if options.json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    return 0 if held else 1
+        sys.stdout.write(found + "\n")
+    return 0 if all(ratio.held for ratio in figures.ratios()) else 1
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--commands", type=int, default=100_000, help="per burst (the plain application gets a fortieth)"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="example: make bench ARGS='--rounds 1 --keys uniform --memory-journeys 0'",
     )
-    parser.add_argument("--journeys", type=int, default=20_000)
+    parser.add_argument("--commands", type=int, default=100_000, help="per burst")
+    parser.add_argument("--journeys", type=int, default=20_000, help="that the commands are for")
     parser.add_argument("--keys", default="uniform,zipf", help="uniform, zipf or both")
     parser.add_argument("--lanes", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2, help="of the engine, and of the bare pipeline")
+    parser.add_argument("--rounds", type=int, default=3, help="medians are taken over these")
     parser.add_argument(
-        "--rate", type=float, default=0.0, help="steady load a second; 0: half of the engine's burst rate"
+        "--rate", type=float, default=0.0, help="steady load; 0: half of what the engine reached"
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="of steady load")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of steady load; 0: none")
+    parser.add_argument("--memory-journeys", type=int, default=1_000_000, help="0: leave the memory step out")
     parser.add_argument("--data", type=Path, default=Path("bench/results"))
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     return parser.parse_args()

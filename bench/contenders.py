@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,37 +22,46 @@ class Usage(NamedTuple):
     peak_mb: float
 
 
-class Contender:
-    """`command` becomes ready (a line on stdout, or /readyz), and is stopped by signal."""
+class Command(NamedTuple):
+    """One process of a contender."""
 
-    def __init__(
-        self, name: str, command: list[str], environment: Mapping[str, str], log: Path, port: int = 0
-    ) -> None:
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    port: int = 0  # of its probes
+
+
+class Contender:
+    """Processes that share the lanes; each is ready by a line on stdout, or by /readyz where it has a port."""
+
+    def __init__(self, name: str, commands: Sequence[Command], log: Path) -> None:
         self.name = name
-        self._command, self._environment, self._log, self._port = command, environment, log, port
-        self._process: subprocess.Popen[bytes] | None = None
+        self._commands, self._log = commands, log
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start and wait until it consumes."""
+        """Start and wait until all consume."""
         with self._log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                self._command, env={**os.environ, **self._environment}, stdout=subprocess.PIPE, stderr=errors
-            )
-        assert self._process.stdout is not None
-        if not self._port:
-            if self._process.stdout.readline() != b"ready\n":
+            self._processes = [
+                subprocess.Popen(
+                    c.argv, env={**os.environ, **c.environment}, stdout=subprocess.PIPE, stderr=errors
+                )
+                for c in self._commands
+            ]
+        for command, process in zip(self._commands, self._processes, strict=True):
+            if command.port:
+                self._await_probe(command.port, process)
+            elif process.stdout is None or process.stdout.readline() != b"ready\n":
                 raise RuntimeError(f"{self.name} did not start: see {self._log}")
-            return
+
+    def _await_probe(self, port: int, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=2) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
                     if answer.status == 200:
                         return
             except OSError:
                 time.sleep(0.2)
-            if self._process.poll() is not None:
-                break
         raise RuntimeError(f"{self.name} is not ready: see {self._log}")
 
     def hold(self) -> None:
@@ -63,47 +72,57 @@ class Contender:
         self._signal(signal.SIGCONT)
 
     def usage(self) -> Usage:
-        """CPU seconds so far and the highest resident memory."""
-        assert self._process is not None
-        process = psutil.Process(self._process.pid)
-        times = process.cpu_times()
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        return Usage(times.user + times.system, peak / 1024)
+        """CPU seconds so far, and the sum of the highest resident memories."""
+        cpu_s = peak_mb = 0.0
+        for process in self._processes:
+            times = psutil.Process(process.pid).cpu_times()
+            cpu_s += times.user + times.system
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            peak_mb += next(int(ln.split()[1]) for ln in status.splitlines() if ln.startswith("VmHWM")) / 1024
+        return Usage(cpu_s, peak_mb)
+
+    def resident_mb(self) -> float:
+        """Memory now, of all processes."""
+        return sum(psutil.Process(process.pid).memory_info().rss for process in self._processes) / (1 << 20)
 
     def stop(self) -> None:
-        if self._process is None:
-            return
         self._signal(signal.SIGCONT)
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._process = None
+        self._signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+            if process.stdout is not None:
+                process.stdout.close()
+        self._processes = []
 
     def _signal(self, number: int) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
 
 
-def engine(environment: Mapping[str, str], log: Path, port: int) -> Contender:
-    """Contender a: this engine's worker, publisher and snapshots on."""
+def engine(environment: Mapping[str, str], log: Path, ports: Sequence[int]) -> Contender:
+    """Contender a: this engine's workers, publisher and snapshots on."""
+    argv = [sys.executable, "-m", "orchestrator.worker_process", "lanes"]
+    commands = [
+        Command(argv, {**environment, "ORCHESTRATOR_METRICS_PORT": str(port), "LOG_LEVEL": "WARNING"}, port)
+        for port in ports
+    ]
+    return Contender("engine", commands, log)
+
+
+def bare(environment: Mapping[str, str], log: Path, output: str, processes: int) -> Contender:
+    """Contender b; `output`: small or full."""
+    argv = [sys.executable, "-m", "bench.bare"]
+    shares = [{"BENCH_OUTPUT": output, "BENCH_SHARE": f"{n}/{processes}"} for n in range(processes)]
     return Contender(
-        "engine",
-        [sys.executable, "-m", "orchestrator.worker_process", "lanes"],
-        {**environment, "ORCHESTRATOR_METRICS_PORT": str(port), "LOG_LEVEL": "WARNING"},
-        log,
-        port,
+        f"bare pipeline, {output} output", [Command(argv, {**environment, **s}) for s in shares], log
     )
 
 
-def bare(environment: Mapping[str, str], log: Path) -> Contender:
-    return Contender("bare pipeline", [sys.executable, "-m", "bench.bare"], environment, log)
-
-
 def plain(environment: Mapping[str, str], log: Path) -> Contender:
-    return Contender("plain application", [sys.executable, "-m", "bench.plain"], environment, log)
+    """Contender c; one process: its commands are one transaction each, and one thread writes them."""
+    return Contender("plain application", [Command([sys.executable, "-m", "bench.plain"], environment)], log)

@@ -27,22 +27,33 @@ class Keys(NamedTuple):
 
 
 def events(keys: Keys, commands: int, seed: int, tag: str) -> Iterator[tuple[str, bytes, bytes]]:
-    """(id, Kafka key, raw event in JSON); the same for the same arguments."""
+    """(id, Kafka key, raw event in JSON), all of this minute: older ones would find inactivity timers due already."""
     rng = random.Random(seed)
+    begun_ms = int(time.time() * 1000)
     draw = _drawer(keys, rng)
     for n in range(commands):
-        customer = f"customer-{draw()}"
-        event_id = f"{tag}-{n}"
-        event = {
-            "eventId": event_id,
-            "userId": customer,
-            "sessionId": f"s-{n % 1000}",
-            "type": _TYPES[rng.randrange(len(_TYPES))],
-            "payload": {"sku": f"sku-{n % 997}", "price": n % 100},
-            "timestamp": 1_790_000_000_000 + n,
-            "idempotencyKey": event_id,
-        }
-        yield event_id, f"default/c/{customer}".encode(), orjson.dumps(event)
+        event_type = _TYPES[rng.randrange(len(_TYPES))]
+        yield _event(f"{tag}-{n}", f"customer-{draw()}", event_type, begun_ms + n // 100, n)
+
+
+def newcomers(first: int, count: int) -> Iterator[tuple[str, bytes, bytes]]:
+    """One event each of customers nobody has seen before."""
+    begun_ms = int(time.time() * 1000)
+    for n in range(first, first + count):
+        yield _event(f"newcomer-{n}", f"newcomer-{n}", _TYPES[0], begun_ms, n)
+
+
+def _event(event_id: str, customer: str, event_type: str, at_ms: int, n: int) -> tuple[str, bytes, bytes]:
+    event = {
+        "eventId": event_id,
+        "userId": customer,
+        "sessionId": f"s-{n % 1000}",
+        "type": event_type,
+        "payload": {"sku": f"sku-{n % 997}", "price": n % 100},
+        "timestamp": at_ms,
+        "idempotencyKey": event_id,
+    }
+    return event_id, f"default/c/{customer}".encode(), orjson.dumps(event)
 
 
 def _drawer(keys: Keys, rng: random.Random) -> Any:

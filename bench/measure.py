@@ -7,6 +7,7 @@ import orjson
 from confluent_kafka import Consumer, TopicPartition
 
 _IDLE_S = 60.0
+_POLL_S = 0.1
 
 
 class Rates(NamedTuple):
@@ -36,21 +37,44 @@ class Watcher:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 20,
+                "log_level": 0,
             }
         )
-        ends = [
+        self._from = [
             TopicPartition(
                 topic, n, self._consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1]
             )
             for n in range(partitions)
         ]
-        self._consumer.assign(ends)
+        self._consumer.assign(self._from)
+        self._consumer.pause(self._from)  # nothing is fetched before `take`
+
+    def await_records(self, count: int) -> None:
+        """Wait until the topic grew by `count` records, asking for its ends alone: reading would cost the contender CPU.
+
+        Raises TimeoutError when it doesn't grow for a minute.
+        """
+        grown, last = -1, time.monotonic()
+        while True:
+            now = sum(
+                self._consumer.get_watermark_offsets(TopicPartition(p.topic, p.partition), timeout=10)[1]
+                - p.offset
+                for p in self._from
+            )
+            if now >= count:
+                return
+            if now > grown:
+                grown, last = now, time.monotonic()
+            elif time.monotonic() - last > _IDLE_S:
+                raise TimeoutError(f"{now} of {count} records came, then none for {_IDLE_S:.0f} s")
+            time.sleep(_POLL_S)
 
     def take(self, count: int, tag: str) -> dict[str, int]:
-        """Wait for `count` records whose id begins with the tag: timers and effects have outcomes too.
+        """Read until `count` records whose id begins with the tag came: timers and effects have outcomes too.
 
         Raises TimeoutError when nothing comes for a minute.
         """
+        self._consumer.resume(self._from)
         seen: dict[str, int] = {}
         last = time.monotonic()
         while len(seen) < count:

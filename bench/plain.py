@@ -83,8 +83,8 @@ if __name__ == "__main__":
         run(
             os.environ["KAFKA_BOOTSTRAP_SERVERS"],
             os.environ["DATABASE_URL"],
-            os.environ["BENCH_TOPIC"],
-            os.environ["BENCH_OUT"],
+            os.environ["BENCH_RAW"],
+            os.environ["BENCH_OUTCOMES"],
             int(os.environ["ORCHESTRATOR_LANES"]),
         )
     )

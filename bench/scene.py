@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,16 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def scene(servers: Servers, name: str, run: str, lanes: int, logs: Path) -> Iterator[Scene]:
+def scene(
+    servers: Servers,
+    name: str,
+    run: str,
+    lanes: int,
+    logs: Path,
+    processes: int = 1,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Scene]:
     """Make database and topics, hand out the contender, stop it and drop the database."""
     prefix, database = f"{run}-{name}.", f"bench_{run}_{name}"
     dsn = conninfo.make_conninfo(servers.dsn, dbname=database)
@@ -43,20 +52,24 @@ def scene(servers: Servers, name: str, run: str, lanes: int, logs: Path) -> Iter
         consumer_group=f"{prefix}group",
     )  # fmt: skip
     asyncio.run(_install(settings))
-    environment = {
+    surroundings = {
         "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap,
         "DATABASE_URL": dsn,
         "ORCHESTRATOR_LANES": str(lanes),
         "ORCHESTRATOR_TOPIC_PREFIX": prefix,
         "ORCHESTRATOR_CONSUMER_GROUP": f"{prefix}group",
-        "BENCH_TOPIC": settings.topic("raw"),
-        "BENCH_OUT": settings.topic("outcomes"),
+        **{
+            f"BENCH_{topic.upper()}": settings.topic(topic)
+            for topic in ("raw", "events", "outcomes", "snapshots")
+        },
+        **(environment or {}),
     }
     log = logs / f"{run}-{name}.log"
     make = {
-        "engine": lambda: contenders.engine(environment, log, _free_port()),
-        "bare": lambda: contenders.bare(environment, log),
-        "plain": lambda: contenders.plain(environment, log),
+        "engine": lambda: contenders.engine(surroundings, log, [_free_port() for _ in range(processes)]),
+        "bare": lambda: contenders.bare(surroundings, log, "full", processes),
+        "small": lambda: contenders.bare(surroundings, log, "small", processes),
+        "plain": lambda: contenders.plain(surroundings, log),
     }[name]
     contender = make()
     try:

@@ -1,6 +1,7 @@
 """Starting children that cannot outlive the guard, and running short tools."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,6 +16,7 @@ import psutil
 from orchestrator.embedded.errors import EmbeddedError, full_disk_note
 
 POLL_S = 0.02
+KILL_WAIT_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_CAP_AMBIENT = 47
@@ -96,13 +98,27 @@ async def run_tool(
             ) from None
         finally:
             if child.poll() is None:
-                child.kill()
-                child.wait()
+                _kill_whole(child)
         printed += pipe.read(65_536) or b""
     text = printed.decode(errors="replace")
     if child.returncode != 0:
         raise EmbeddedError(f"{doing} failed: {last_lines(text)}{full_disk_note(text, place)}")
     return text
+
+
+def _kill_whole(child: subprocess.Popen[bytes]) -> None:
+    """End a tool and what it started itself (initdb works through servers of its own), and see them gone."""
+    child.send_signal(signal.SIGSTOP)  # else it might start another between the look and the end
+    try:
+        started = psutil.Process(child.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
+    child.kill()
+    child.wait()
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(started, timeout=KILL_WAIT_S)
 
 
 def runs(process: psutil.Process) -> bool:
