@@ -49,7 +49,7 @@ def scene(
     _admin(servers.dsn, "CREATE DATABASE {}", database)
     settings = Settings(
         kafka_bootstrap_servers=servers.bootstrap, database_url=dsn, lanes=lanes, topic_prefix=prefix,
-        consumer_group=f"{prefix}group",
+        consumer_group="group",
     )  # fmt: skip
     asyncio.run(_install(settings))
     surroundings = {
@@ -57,7 +57,7 @@ def scene(
         "DATABASE_URL": dsn,
         "ORCHESTRATOR_LANES": str(lanes),
         "ORCHESTRATOR_TOPIC_PREFIX": prefix,
-        "ORCHESTRATOR_CONSUMER_GROUP": f"{prefix}group",
+        "ORCHESTRATOR_CONSUMER_GROUP": "group",
         **{
             f"BENCH_{topic.upper()}": settings.topic(topic)
             for topic in ("raw", "events", "outcomes", "snapshots")

@@ -6,8 +6,14 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 _ASK_AGAIN_S = 0.1
+_NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 
 async def committed_offsets(
@@ -24,7 +30,10 @@ async def committed_offsets(
         await admin.start()
         try:
             while True:
-                found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+                try:
+                    found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+                except _NOT_YET:  # a fresh broker makes the offsets' topic at the first question
+                    found = {}
                 if all(p in found for p in partitions):
                     return {p: found[p].offset if found[p].offset >= 0 else None for p in partitions}
                 await asyncio.sleep(_ASK_AGAIN_S)

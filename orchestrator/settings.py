@@ -81,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.topic_prefix + str(getattr(self, f"{name}_topic"))
 
     @property
+    def group(self) -> str:
+        """The workers' consumer group; prefixed like the topics, so that installations on one cluster stay apart."""
+        return self.topic_prefix + self.consumer_group
+
+    @property
     def topics(self) -> dict[str, str]:
         return {name: self.topic(name) for name in TOPIC_SETTINGS}
 

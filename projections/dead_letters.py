@@ -8,6 +8,7 @@ from orchestrator.engine.positions import OUT
 from orchestrator.engine.store import Move
 
 NAME = "dead_letters"
+_DEALT_WITH = (DeadLettered, DeadLetterRetried, DeadLetterDiscarded)
 _SAVE_EVERY_EVENTS = 10_000
 _INSERT = (
     "INSERT INTO {lane}.dead_letters (id, version, topic, reason, error, source, command_id, command_type, subject, at_ms)"
@@ -40,7 +41,8 @@ class DeadLetters:
         while True:
             run = await self._feed.next(self._position)
             for recorded in run.events:
-                await self._deal(recorded)
+                if isinstance(recorded.envelope.data, _DEALT_WITH):  # one in thousands
+                    await self._deal(recorded)
             self._position = run.last
             if self._position - self._saved >= _SAVE_EVERY_EVENTS:
                 await self._save(self._position, "", [])

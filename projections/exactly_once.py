@@ -27,6 +27,7 @@ from projections.sending import send
 
 NAME = "exactly_once"
 _RUNS_PER_TRANSACTION = 16
+_SNAPSHOT_LINGER_S = 0.5
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
@@ -99,7 +100,10 @@ class ExactlyOnce:
         return found[self._partition] or 0
 
     async def _gather(self) -> list[Run]:
+        """What one transaction takes: a transaction costs the broker more than what is in it, so snapshots wait a little."""
         runs = [await self._feed.next(self._position)]
+        if not any(isinstance(r.envelope.data, EffectRequested) for r in runs[0].events):
+            await asyncio.sleep(_SNAPSHOT_LINGER_S)
         while len(runs) < _RUNS_PER_TRANSACTION and self._feed.ready(runs[-1].last):
             runs.append(await self._feed.next(runs[-1].last))
         return runs

@@ -1,7 +1,8 @@
 """The read model of journeys, which is also their snapshot: a row per journey, written late and rarely.
 
-A row is written when its stream grew by enough events, fell quiet, or too many journeys wait. The saved position
-stays below the oldest unwritten change, so a crash only repeats writing.
+A row is written when its stream grew by enough events, fell quiet, or too many journeys wait. While the lane is busy a
+journey has to be quiet for longer: commands come first, and one that changes again before then costs one row, not two.
+The saved position stays below the oldest unwritten change, so a crash only repeats writing.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ _FLUSH_ROWS = 500
 _CATCH_UP_EVENTS = 2_000
 _TICK_S = 0.25
 _COUNT_EVERY_S = 5.0
+_BUSY_CHANGES = 25  # in one tick
+_BUSY_QUIET_S = 10.0
 
 
 class Dirty(NamedTuple):
@@ -44,6 +47,7 @@ class Journeys:
         self._dirty_max = dirty_max
         self._dirty: dict[str, Dirty] = {}
         self._grown: list[str] = []
+        self._fed = 0  # changes since the last tick
         self._position = 0
         self._head = 0
         self._counted_s = 0.0
@@ -53,6 +57,7 @@ class Journeys:
         if not committed.events:
             return
         now_s, first = time.monotonic(), committed.events[0].position
+        self._fed += len(committed.captures)
         self._head = committed.events[-1].position
         for capture in committed.captures:
             text = capture.frame.stream.text
@@ -89,7 +94,8 @@ class Journeys:
     async def _flush_due(self) -> None:
         grown, self._grown = self._grown, []
         due = [self._dirty.pop(text) for text in dict.fromkeys(grown) if text in self._dirty]
-        quiet_before_s = time.monotonic() - self._quiet_s
+        busy, self._fed = self._fed >= _BUSY_CHANGES, 0
+        quiet_before_s = time.monotonic() - (max(self._quiet_s, _BUSY_QUIET_S) if busy else self._quiet_s)
         excess = len(self._dirty) - self._dirty_max
         for text, dirty in list(
             self._dirty.items()

@@ -24,13 +24,15 @@ async def send(
 
     Raises KafkaError or TimeoutError; some records may then be on the broker.
     """
-    grouped: dict[tuple[str, int], list[Out]] = defaultdict(list)
+    grouped: dict[tuple[str, int | None], list[Out]] = defaultdict(list)
     for out in outs:
-        grouped[(topics[out.topic], partition if out.partition is None else out.partition)].append(out)
+        grouped[(out.topic, out.partition)].append(out)
     async with asyncio.timeout(_SEND_TIMEOUT_S):
         await asyncio.gather(
             *(
-                _send_partition(producer, t, p, o, transactional=transactional)
+                _send_partition(
+                    producer, topics[t], partition if p is None else p, o, transactional=transactional
+                )
                 for (t, p), o in grouped.items()
             )
         )

@@ -245,7 +245,7 @@ class LaneRunner:
             await self._halve(topic, records[middle:])
 
     async def _handle_once(self, topic: str, records: list[Any], poison: str = "") -> None:
-        poison = poison or await self._suspects.begin(topic, records[0])
+        poison = poison or await self._suspects.begin(topic, records)
         committed = await self.lane.handle(
             topic, records, raw=self._raw[topic], extra=self._suspects.cleared(topic), poison=poison
         )
@@ -295,10 +295,12 @@ class LaneRunner:
         for follower in self._followers:
             report_lag(self.lane.number, follower)
         for partition in self._partitions:
-            end = self._consumer.highwater(partition)
-            if end is not None:
-                lag = max(0, end - 1 - self.lane.offsets[partition.topic])
-                metrics.LANE_LAG.labels(f"{self.lane.number:03d}", partition.topic).set(lag)
+            metrics.LANE_LAG.labels(f"{self.lane.number:03d}", partition.topic).set(self._lag(partition))
+
+    def _lag(self, partition: TopicPartition) -> int:
+        """Messages after the last handled one, as of the last fetch."""
+        end = self._consumer.highwater(partition)
+        return 0 if end is None else max(0, end - 1 - self.lane.offsets[partition.topic])
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

@@ -116,7 +116,7 @@ async def status(settings: Any, installation: Any) -> list[dict[str, Any]]:
 
     topics = (settings.topic("commands"), settings.topic("raw"))
     off = set() if settings.analytics_dir else {"parquet"}
-    group = await kafka.group(settings, settings.consumer_group)
+    group = await kafka.group(settings, settings.group)
     logs = await kafka.logs(settings, topics, installation.lanes)
     timers = {row["lane"]: row for row in await asyncio.to_thread(installation.rows, _TIMERS)}
     found = []

@@ -39,6 +39,9 @@ class Facts(Struct, frozen=True, gc=False):
     version: int  # events in the stream so far; the first event of this decision becomes version + 1
     backfill: bool = False  # history being imported: effects are recorded as suppressed
     perform_effects: bool = True
+    record: Mapping[
+        str, Any
+    ] = {}  # the customer's record as its kind shows it to flows; {} when there is none
 
 
 class TimerFired(Struct, frozen=True):

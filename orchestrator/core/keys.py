@@ -2,6 +2,7 @@
 
 ENTRY_BYTES = 12
 _HASH_BYTES = 8
+_VERSION_BYTES = 4
 _PLAIN_ENTRIES = 64  # below this a bare scan beats the filter
 _BITS_PER_KEY = 16
 
@@ -20,6 +21,12 @@ class KeyLog:
 
     def __len__(self) -> int:
         return len(self.packed) // ENTRY_BYTES
+
+    def cut(self, version: int) -> None:
+        """Forget the keys of later versions; the filter may keep their bits: it only ever says perhaps."""
+        packed = self.packed
+        while packed and int.from_bytes(packed[-_VERSION_BYTES:], "big") > version:
+            del packed[-ENTRY_BYTES:]
 
     def find(self, key_hash: bytes) -> int | None:
         """The version of the first event of that key, or None when the key is new."""

@@ -39,6 +39,7 @@ _CLOCK_SKEW_MS = 60_000
 _EVENT_MAX_BYTES = 2 << 20  # well below what the outgoing topics take
 _TIMER_NAME_MAX_BYTES = 512
 _YEAR_10000_MS = 253_402_300_800_000
+_TIMER_EVENTS = (TimerArmed, TimerCancelled)
 _KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
 _EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
 
@@ -333,7 +334,7 @@ def _failed(error: Exception) -> Undecidable:
 
 def _check_timer(event: Event) -> None:
     """What the timers' table and its index hold. Raises ValueError."""
-    if not isinstance(event, TimerArmed | TimerCancelled):
+    if not isinstance(event, _TIMER_EVENTS):
         return
     if not event.timer or "\x00" in event.timer or len(event.timer.encode()) > _TIMER_NAME_MAX_BYTES:
         raise ValueError(f"a timer's name has 1 to {_TIMER_NAME_MAX_BYTES} bytes and no NUL")

@@ -85,6 +85,10 @@ class Database:
                     " database, sslmode and sslrootcert"
                 ) from None
 
+    def check_connections(self) -> None:
+        """Drop idle connections that broke, so that the next call doesn't meet one; call it after an error."""
+        self.datastore.pool.check()
+
     def close(self) -> None:
         self.datastore.close()
 
@@ -101,7 +105,7 @@ class Database:
             pool_size=1,
             max_overflow=self._pool_size,
             connect_timeout=self._connect_timeout_s,
-            pre_ping=True,
+            pre_ping=False,  # a question before every transaction; `check_connections` asks once after an error
             schema=schema,
             idle_in_transaction_session_timeout=_IDLE_IN_TRANSACTION_S,
         )

@@ -100,6 +100,7 @@ class Frame:
         self.definition_version = snapshot.definition_version
         self.state = None if snapshot.state is None else self.kind.load(snapshot.state)
         self.keys = KeyLog(keys)
+        self.keys.cut(version)  # read a moment later than the snapshot, they may be of a newer one
         self.timers = {name: Timer(*timer) for name, timer in snapshot.timers.items()}
 
     def _evolve(self, event: Any) -> None:

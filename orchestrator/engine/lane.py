@@ -113,6 +113,7 @@ class Lane:
         """Forget everything and read where the lane stands. Raises the library's PersistenceError."""
         self._frames.clear()
         self._keys.clear()
+        await self.run(self.store.database.check_connections)
         positions = await self.run(self.store.positions)
         self._secret = await self.run(self.store.secret)
         self.position = positions[LOG].at
@@ -121,6 +122,12 @@ class Lane:
             raise LaneStopped(
                 f"lane {self.number} holds events of reader version {self.log.min_reader}, this release reads {READER}:"
                 " upgrade this worker"
+            )
+        end = await self.run(self.store.log_end)
+        if end < self.position:
+            raise LaneStopped(
+                f"lane {self.number}: its log ends at {end}, but {self.position} events were committed: rows are missing."
+                " Restore the database"
             )
         self.offsets = {n.removeprefix(IN): p.at for n, p in positions.items() if n.startswith(IN)}
         self.details = {n.removeprefix(IN): p.detail for n, p in positions.items() if n.startswith(IN)}

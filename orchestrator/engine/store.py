@@ -136,6 +136,12 @@ class LaneStore:
             )
         return rows
 
+    def log_end(self) -> int:
+        """The position of the last event that is there; 0 in an empty log."""
+        with self._datastore.cursor() as cursor:
+            row = cursor.execute(self._sql["log_end"]).fetchone()
+        return int(row["at"]) if row else 0
+
     def secret(self) -> bytes:
         return self.subject_keys(["lane"])["lane"]
 
@@ -159,7 +165,7 @@ class LaneStore:
         ids = list(stream_ids)
         found: dict[UUID, Loaded] = {}
         with (
-            self._datastore.transaction() as cursor,
+            self._datastore.cursor() as cursor,
             cursor.connection.cursor(row_factory=tuple_row, binary=True) as c,
         ):
             c.execute(self._sql["snapshots"], (ids,), prepare=True)
@@ -217,12 +223,10 @@ class LaneStore:
                 cursor.execute(self._sql["set_timers"], columns)
 
     def _move(self, cursor: Cursor[DictRow], moves: Sequence[Move]) -> None:
-        for move in moves:
-            done = cursor.execute(self._sql["move"], (move.to, move.detail, move.name, move.was))
-            if done.rowcount != 1:
-                raise Fenced(
-                    f"{self.schema}: {move.name} is no longer at {move.was}: another owner writes this lane"
-                )
+        done = cursor.execute(self._sql["move"], [list(column) for column in zip(*moves, strict=True)])
+        if done.rowcount != len(moves):
+            where = ", ".join(f"{move.name} at {move.was}" for move in moves)
+            raise Fenced(f"{self.schema}: no longer {where}: another owner writes this lane")
 
     def due_timers(self, now_ms: int, limit: int, *, history: bool) -> list[TimerRow]:
         """Earliest first; `history`: those that were due in imported history, instead of the others."""
@@ -302,8 +306,11 @@ _STATEMENTS = {
     "make_key": "INSERT INTO {lane}.subject_keys (subject, key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "keys": "SELECT subject, key FROM {lane}.subject_keys WHERE subject = ANY(%s)",
     "erase_day_keys": "DELETE FROM {lane}.subject_keys WHERE subject LIKE 'day/%%' AND substr(subject, 5)::bigint < %s",
+    "log_end": "SELECT notification_id AS at FROM {lane}.stored_events ORDER BY notification_id DESC LIMIT 1",
     "positions": "SELECT name, at, detail FROM {lane}.positions",
-    "move": "UPDATE {lane}.positions SET at = %s, detail = COALESCE(%s, detail) WHERE name = %s AND at = %s",
+    "move": "UPDATE {lane}.positions p SET at = q.at, detail = COALESCE(q.detail, p.detail)"
+    " FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS q(name, was, at, detail)"
+    " WHERE p.name = q.name AND p.at = q.was",
     "snapshots": "SELECT stream_id, kind, version, definition_version, fold_version, snapshot"
     " FROM {lane}.journeys WHERE stream_id = ANY(%s::uuid[])",
     "stream_keys": "SELECT stream_id, string_agg(packed, ''::bytea ORDER BY first_version)"

@@ -32,7 +32,7 @@ async def members(settings: Settings) -> int:
         try:
             while True:
                 try:
-                    return await _members(admin, settings.consumer_group)
+                    return await _members(admin, settings.group)
                 except _SETTLING:
                     await asyncio.sleep(_ASK_AGAIN_S)
         finally:

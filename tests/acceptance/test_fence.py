@@ -11,7 +11,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from consumers.commands.lane_runner import LaneRunner
 from orchestrator import embedded
-from orchestrator.core.errors import Fenced
+from orchestrator.core.errors import Fenced, LaneStopped
 from orchestrator.core.lane_events import BatchNoted
 from orchestrator.engine import store as store_module
 from orchestrator.engine.lane import Lane
@@ -90,7 +90,20 @@ async def test_a_kept_cache_would_be_found(
         await an_owner_goes_on_after_another_wrote(installation)
 
 
-@pytest.mark.long  # needs a broker whose group coordinator is up already: a fresh one may take longer than its wait
+async def test_a_log_that_lost_rows_is_not_gone_on_with(installation: Installation) -> None:
+    """A lane whose last events are missing from the table stops and says so, instead of writing over the gap."""
+    owner = await installation.lane()
+    await owner.handle(Request(owner.customers(1)[0], "add", {"n": 1}))
+    with installation.databases.of_lane(0).transaction() as cursor:
+        cursor.execute(
+            "DELETE FROM lane_000.stored_events WHERE notification_id = %s", (owner.lane.position,)
+        )
+    with pytest.raises(
+        LaneStopped, match=f"ends at {owner.lane.position - 1}, but {owner.lane.position} events"
+    ):
+        await owner.lane.open()
+
+
 async def test_an_owner_that_opened_too_early_repeats_no_effect(
     installation: Installation,
     servers: embedded.Servers,

@@ -319,9 +319,7 @@ async def test_a_restart_reads_on_after_the_position_whatever_kafkas_group_says(
 async def _commit_for_the_group(one: World, offsets: dict[TopicPartition, int]) -> None:
     from aiokafka import AIOKafkaConsumer
 
-    reader = AIOKafkaConsumer(
-        **one.settings.kafka(), group_id=one.settings.consumer_group, enable_auto_commit=False
-    )
+    reader = AIOKafkaConsumer(**one.settings.kafka(), group_id=one.settings.group, enable_auto_commit=False)
     await reader.start()
     try:
         reader.assign(list(offsets))

@@ -36,8 +36,8 @@ async def _owner(row: Row) -> Suspects:
     return made
 
 
-def _at(offset: int) -> Any:
-    return SimpleNamespace(offset=offset)
+def _at(offset: int, last: int | None = None) -> list[Any]:
+    return [SimpleNamespace(offset=n) for n in range(offset, (offset if last is None else last) + 1)]
 
 
 async def _commits(owner: Suspects, row: Row, offset: int, messages: int = 1, topic: str = "t") -> None:
@@ -61,7 +61,7 @@ async def test_an_owner_lost_on_a_batch_makes_the_next_one_careful() -> None:
 async def test_three_owners_lost_on_one_message_make_it_poison() -> None:
     """The message that ended three careful owners is not tried a fourth time; the one behind it is tried as usual."""
     row = Row()
-    await (await _owner(row)).begin("t", _at(5))
+    await (await _owner(row)).begin("t", _at(5, 9))
     careful = await _owner(row)
     await _commits(careful, row, 5)
     await _commits(careful, row, 6)
@@ -118,12 +118,26 @@ async def test_a_zombie_cannot_sign() -> None:
         await zombie.begin("t", _at(1))
 
 
-async def test_being_careful_ends() -> None:
-    """Taking messages one at a time is for the batch that killed, not for good."""
+async def test_being_careful_ends_with_the_batch() -> None:
+    """Taking messages one at a time is for the batch that killed, not for what comes behind it."""
     row = Row()
-    await (await _owner(row)).begin("t", _at(0))
+    await (await _owner(row)).begin("t", _at(10, 19))
     owner = await _owner(row)
-    for offset in range(1_000):
+    for offset in range(10, 20):
         assert owner.careful
         await _commits(owner, row, offset)
     assert not owner.careful
+
+
+async def test_the_rest_of_a_batch_stays_suspect() -> None:
+    """After a careful owner's death, too, the batch is taken message by message to its end: it may hold another killer."""
+    row = Row()
+    await (await _owner(row)).begin("t", _at(10, 19))
+    owner = await _owner(row)
+    await _commits(owner, row, 10)
+    await owner.begin("t", _at(11))
+    heir = await _owner(row)
+    for offset in range(11, 20):
+        assert heir.careful
+        await _commits(heir, row, offset)
+    assert not heir.careful

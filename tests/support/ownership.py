@@ -45,7 +45,7 @@ def two_groups(scene: Scene) -> None:
     first.wait_ready()
     with Traffic(scene.ledger, per_second=200) as traffic:
         scene.await_progress(200)
-        second = scene.worker("second", ORCHESTRATOR_CONSUMER_GROUP=scene.group + "-other").start()
+        second = scene.worker("second", ORCHESTRATOR_CONSUMER_GROUP="another").start()
         until(lambda: bool(second.lanes()), "the other worker owns a lane as well", 60)
         scene.await_progress(400)
         assert second.terminate() == 0

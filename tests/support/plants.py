@@ -14,11 +14,9 @@ def greater_than() -> None:
     """A position moves when the new one is higher, whoever moved it in between."""
     from orchestrator.engine import store
 
-    store._STATEMENTS["move"] = (
-        "WITH move AS (SELECT %s::bigint AS goal, %s::text AS detail, %s::text AS name, %s::bigint AS was)"
-        " UPDATE {lane}.positions p SET at = move.goal, detail = COALESCE(move.detail, p.detail) FROM move"
-        " WHERE p.name = move.name AND p.at < move.goal"
-    )
+    moving = store._STATEMENTS["move"]
+    assert "p.at = q.was" in moving
+    store._STATEMENTS["move"] = moving.replace("p.at = q.was", "p.at < q.at")
 
 
 def integrity_error_ignored() -> None:

@@ -44,7 +44,7 @@ class Scene:
             topic_prefix=topic_prefix,
             DATABASE_URL=self.dsn,
             ORCHESTRATOR_LANES=str(LANES),
-            ORCHESTRATOR_CONSUMER_GROUP=self.group,
+            ORCHESTRATOR_CONSUMER_GROUP=GROUP,
             **{PLANT: bug},
         )
         found = settings.load(self.environment)

@@ -326,7 +326,7 @@ async def world(
         "session_timeout_ms": 6_000,
         "heartbeat_interval_ms": 500,
         "snapshot_quiet_ms": 100,
-        "consumer_group": f"{topic_prefix}group",
+        "consumer_group": "group",
     }
     made = Settings(
         kafka_bootstrap_servers=bootstrap,
