@@ -23,12 +23,13 @@ from consumers.effects import EffectMetrics, EffectRunner
 from orchestrator import kafka_topics, metrics
 from orchestrator.core.decider import Definition, JourneyKind
 from orchestrator.core.errors import ConfigurationError
+from orchestrator.customers.record import RECORD, shown
 from orchestrator.effect_settings import EffectSettings, EffectTopics, secrets_from
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.database import PersistenceError
 from orchestrator.engine.follower import Follower
-from orchestrator.engine.lane import Lane
+from orchestrator.engine.lane import Lane, RecordSource
 from orchestrator.engine.store import LaneStore
 from orchestrator.installation import Databases, lanes_of
 from orchestrator.journeys import KINDS
@@ -227,6 +228,7 @@ class Worker:
             executor=self._executor,
             default_organization=settings.default_organization,
             cache_streams=max(1_000, settings.cache_streams // self._lanes),
+            record=RecordSource(RECORD.name, settings.customer_record, shown),
         )
         topics = {settings.topic("commands"): False, settings.topic("raw"): True}
         return LaneRunner(made, consumer, topics, self._followers, settings.batch_commands)

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from orchestrator import kafka_topics
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.engine.database import Database, PersistenceError
+from orchestrator.engine.migrations import FORMAT
 from orchestrator.engine.positions import IN, OUT
 from orchestrator.engine.schema import SHARED_TABLES
-from orchestrator.engine.store import FORMAT, LaneStore
+from orchestrator.engine.store import LaneStore
 from orchestrator.settings import Settings
 
 FOLLOWERS = ("publisher", "exactly_once", "journeys", "dead_letters", "parquet")
@@ -46,7 +47,8 @@ class Databases:
 
 async def init(settings: Settings, databases: Databases) -> Mapping[str, Sequence[str]]:
     """Make what is missing and leave what exists. Raises ConfigurationError when lanes differ."""
-    lanes = _make_shared(databases.main, settings.lanes)
+    lanes, found = _make_shared(databases.main, settings.lanes)
+    _refuse_newer(found)
     if lanes != settings.lanes:
         raise ConfigurationError(
             f"this database was made with {lanes} lanes, the setting says {settings.lanes}: lanes are fixed at init."
@@ -63,10 +65,21 @@ async def init(settings: Settings, databases: Databases) -> Mapping[str, Sequenc
             positions += [(OUT + name, 0) for name in FOLLOWERS]
             positions.append((_SUSPECT, 0))
             store = LaneStore(databases.of_lane(lane), lane)
-            futures.append(pool.submit(store.create, positions, os.urandom(32)))
+            futures.append(pool.submit(_make_lane, store, found, positions))
         for future in futures:
             future.result()
+    if found < FORMAT:  # after the last lane: an init that is cut off does the rest the next time
+        with databases.main.transaction() as cursor:
+            cursor.execute(
+                "UPDATE orchestrator.installation SET format = %s WHERE format = %s", (FORMAT, found)
+            )
     return {"topics": made, "lanes": [f"lane_{n:03d}" for n in range(lanes)]}
+
+
+def _make_lane(store: LaneStore, found: int, positions: Sequence[tuple[str, int]]) -> None:
+    if found < FORMAT:
+        store.migrate(found)
+    store.create(positions, os.urandom(32))
 
 
 async def _settled(settings: Settings, lanes: int) -> None:
@@ -84,17 +97,27 @@ async def _settled(settings: Settings, lanes: int) -> None:
 def lanes_of(database: Database) -> int:
     """The installation's number of lanes. Raises ConfigurationError when there is none, or we are refused."""
     with _refusals_told(database):
-        found = database.rows("SELECT to_regclass('orchestrator.installation') IS NOT NULL AS there")
+        there = database.rows("SELECT to_regclass('orchestrator.installation') IS NOT NULL AS there")
         rows = (
-            database.rows("SELECT lanes, format FROM orchestrator.installation") if found[0]["there"] else []
+            database.rows("SELECT lanes, format FROM orchestrator.installation") if there[0]["there"] else []
         )
     if not rows:
         raise ConfigurationError("this database holds no installation: run `orchestrator init`")
-    if rows[0]["format"] > FORMAT:
+    found = int(rows[0]["format"])
+    _refuse_newer(found)
+    if found < FORMAT:
         raise ConfigurationError(
-            f"this database has format {rows[0]['format']}, this release knows {FORMAT}: upgrade this worker"
+            f"this database has format {found}, this release works with {FORMAT}: stop the older workers, then run"
+            " `orchestrator init`, which brings the tables up to date"
         )
     return int(rows[0]["lanes"])
+
+
+def _refuse_newer(found: int) -> None:
+    if found > FORMAT:
+        raise ConfigurationError(
+            f"this database has format {found}, this release knows {FORMAT}: upgrade this worker"
+        )
 
 
 @contextmanager
@@ -107,7 +130,8 @@ def _refusals_told(database: Database) -> Iterator[None]:
         raise
 
 
-def _make_shared(database: Database, lanes: int) -> int:
+def _make_shared(database: Database, lanes: int) -> tuple[int, int]:
+    """The number of lanes and the format that are there, perhaps made just now."""
     with _refusals_told(database), database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(7423001)")
         for statement in SHARED_TABLES.split(";"):
@@ -117,9 +141,9 @@ def _make_shared(database: Database, lanes: int) -> int:
             "INSERT INTO orchestrator.installation (lanes, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             (lanes, FORMAT),
         )
-        row = cursor.execute("SELECT lanes FROM orchestrator.installation").fetchone()
+        row = cursor.execute("SELECT lanes, format FROM orchestrator.installation").fetchone()
     assert row is not None
-    return int(row["lanes"])
+    return int(row["lanes"]), int(row["format"])
 
 
 def _lane_range(text: str) -> range:

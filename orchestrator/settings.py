@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_replication: int = 1
     topic_retention_ms: int = 7 * 86_400_000
     default_organization: str = "default"
+    customer_record: str = "profile"
+    """Id of the published `customer` document whose records flows read."""
 
     batch_commands: int = 1_000
     """Most commands in one lane transaction."""

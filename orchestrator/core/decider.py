@@ -73,6 +73,7 @@ class JourneyKind(Protocol):
     """
 
     name: str
+    reads_record: bool  # whether `decide` reads `facts.record`, the customer's record
     events: tuple[type[Event], ...]  # beside core.events.SHARED_EVENTS
     fold_version: int
     schema: Mapping[str, Any]  # JSON Schema (2020-12) of its documents

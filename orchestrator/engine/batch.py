@@ -1,13 +1,13 @@
 """One batch of a lane, decided in memory: from messages and frames to the events of one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from orchestrator.core.addresses import Stream, lane_stream
+from orchestrator.core.addresses import Owner, Stream, lane_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, JourneyKind, TimerFired
 from orchestrator.core.errors import Malformed, Rejected, Undecidable
 from orchestrator.core.events import (
@@ -44,6 +44,10 @@ _KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
 _EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
 
 
+RecordOf = Callable[[Owner], Mapping[str, Any]]
+"""What a customer's record shows, as it stands within the batch."""
+
+
 class Repeat(NamedTuple):
     """A command whose key its stream knows: the first outcome is told again, once its event is read."""
 
@@ -68,6 +72,7 @@ class Batch:
         position: int,
         lane_version: int,
         now_ms: int,
+        record_of: RecordOf,
     ) -> None:
         self.events: list[Recorded] = []
         self.touched: dict[UUID, Frame] = {}
@@ -84,6 +89,7 @@ class Batch:
         self._catalogue = catalogue
         self._codec = codec
         self._keys = keys
+        self._record_of = record_of
         self._first_of: dict[tuple[UUID, int], Recorded] = {}
 
     def decide(self, frame: Frame, command: Command) -> None:
@@ -186,6 +192,7 @@ class Batch:
         facts = Facts(
             now_ms, occurred_ms, frame.stream, definition, frame.version,
             command.backfill, not command.backfill,
+            self._record_of(frame.stream.owner) if kind.reads_record else {},
         )  # fmt: skip
         try:
             if typed is None:

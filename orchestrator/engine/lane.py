@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from orchestrator import metrics
-from orchestrator.core.addresses import Stream, lane_of, parse_stream, stream_of
+from orchestrator.core.addresses import Owner, Stream, lane_of, parse_stream, stream_of
 from orchestrator.core.decider import JourneyKind
 from orchestrator.core.errors import LaneStopped, Undecidable
 from orchestrator.core.events import Event
@@ -37,6 +37,17 @@ _DIGEST_BYTES = 16
 _TIMER_BATCH = 500
 _HISTORY_QUIET_MS = 10_000
 _T = TypeVar("_T")
+
+
+class RecordSource(NamedTuple):
+    """Where customers' records are, and what of them other journeys may read; read in the same lane, in the same batch."""
+
+    kind: str
+    definition: str
+    show: Callable[[Any], Mapping[str, Any]]
+
+    def stream(self, owner: Owner) -> Stream:
+        return stream_of(owner, self.kind, self.definition)
 
 
 class Capture(NamedTuple):
@@ -82,6 +93,7 @@ class Lane:
         executor: Executor,
         default_organization: str,
         cache_streams: int,
+        record: RecordSource | None = None,
     ) -> None:
         self.number = store.lane
         self.store = store
@@ -97,6 +109,8 @@ class Lane:
         self._executor = executor
         self._organization = default_organization
         self._cache_streams = cache_streams
+        self._record = record
+        self._record_readers = frozenset(name for name, kind in kinds.items() if kind.reads_record)
         self._frames: OrderedDict[str, Frame] = OrderedDict()
         self._keys = KeyRing(store)
         self._secret = b""
@@ -414,7 +428,14 @@ class Lane:
             position=self.position,
             lane_version=self.log.lane_version,
             now_ms=now_ms,
+            record_of=self._record_of,
         )
+
+    def _record_of(self, owner: Owner) -> Mapping[str, Any]:
+        """Of a stream that `_load` brought in: its record came with it."""
+        if self._record is None:
+            return {}
+        return self._record.show(self._frames[self._record.stream(owner).text].state)
 
     async def _commit(
         self, batch: Batch, moves: Sequence[Move], appended_ms: Sequence[int], log: LogDetail | None = None
@@ -451,6 +472,10 @@ class Lane:
         """Bring every stream into the cache, newest use last; cold ones in one round of queries."""
         frames = self._frames
         cold: dict[str, Stream] = {}
+        record = self._record
+        if record is not None:
+            readers = [s for s in streams if s.kind in self._record_readers]
+            streams = [*streams, *(record.stream(s.owner) for s in readers)] if readers else streams
         for stream in streams:
             if stream.text in frames:
                 frames.move_to_end(stream.text)

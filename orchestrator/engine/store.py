@@ -13,10 +13,10 @@ from typing_extensions import override
 from orchestrator.core.errors import ConfigurationError, Fenced
 from orchestrator.engine import copy_format
 from orchestrator.engine.database import Database
+from orchestrator.engine.migrations import LANE_STEPS
 from orchestrator.engine.schema import LANE_TABLES
 
 LOG = "log"
-FORMAT = 1
 
 
 class Position(NamedTuple):
@@ -124,6 +124,17 @@ class LaneStore:
             rows = [(LOG, 0), *positions]
             cursor.executemany(self._sql["make_position"], rows)
             cursor.execute(self._sql["make_key"], ("lane", secret))
+
+    def migrate(self, found: int) -> None:
+        """Bring a lane of an older format up to this release's, in one transaction; a lane not made yet is left alone."""
+        with self.database.transaction() as cursor:
+            there = cursor.execute("SELECT to_regclass(%s) AS there", (f"{self.schema}.timers",)).fetchone()
+            if there is None or there["there"] is None:
+                return
+            for step in LANE_STEPS[found - 1 :]:
+                for statement in step.split(";"):
+                    if statement.strip():
+                        cursor.execute(self.statement(statement.strip()))
 
     def positions(self) -> dict[str, Position]:
         """Every position of the lane. Raises ConfigurationError when the lane was never made."""

@@ -363,12 +363,20 @@ def test_a_built_definition_is_ready() -> None:
 
 
 def test_the_schema_is_exported() -> None:
-    """The exported schemas are valid JSON Schemas which the examples fit, for one kind and for all together."""
-    for schema in (definitions.export(), *(definitions.export(kind.name) for kind in KINDS)):
-        validator = jsonschema_rs.Draft202012Validator(json.loads(json.dumps(schema)), offline=True)
-        for path in (EXAMPLES / "lifecycle").glob("*.yaml"):
-            assert validator.is_valid(definitions.load(path.read_bytes())), path
-        assert not validator.is_valid({"kind": "lifecycle"})
-        assert not validator.is_valid({"kind": "lifcycle"})
+    """The exported schemas are valid JSON Schemas which the examples fit, for each kind and for all together."""
+    every = definitions.export()
+    for kind in KINDS:
+        documents = [
+            d
+            for p in EXAMPLES.rglob("*.yaml")
+            if (d := definitions.load(p.read_bytes())).get("kind") == kind.name
+        ]
+        assert documents, f"no example of {kind.name}"
+        for schema in (every, definitions.export(kind.name)):
+            validator = jsonschema_rs.Draft202012Validator(json.loads(json.dumps(schema)), offline=True)
+            for document in documents:
+                assert validator.is_valid(document), document["id"]
+            assert not validator.is_valid({"kind": kind.name})
+            assert not validator.is_valid({"kind": kind.name[:-1]})
     with pytest.raises(KeyError):
         definitions.export("nothing")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.journeys.durations import DURATION_MAX_MS, duration_ms
+from orchestrator.core.durations import DURATION_MAX_MS, duration_ms
 from orchestrator.journeys.paths import assign, leaves, overlaps, overlay, read
 
 _steps = st.sampled_from(["a", "b", "c"])

@@ -16,9 +16,10 @@ from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.follower import Follower
 from orchestrator.engine.lane import Committed, Lane
+from orchestrator.engine.migrations import FORMAT
 from orchestrator.engine.positions import IN, OUT
 from orchestrator.engine.schema import SHARED_TABLES
-from orchestrator.engine.store import FORMAT, LaneStore
+from orchestrator.engine.store import LaneStore
 from orchestrator.installation import FOLLOWERS, Databases
 from orchestrator.settings import Settings
 from tests.support.toy import TOY

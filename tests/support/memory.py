@@ -78,6 +78,7 @@ class Engine:
             position=len(self.log),
             lane_version=0,
             now_ms=now_ms,
+            record_of=lambda _owner: {},
         )
 
     def commit(self, batch: Batch) -> list[Recorded]:

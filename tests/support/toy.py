@@ -53,6 +53,7 @@ class Toy:
     """`add {n}`, `arm {timer, delay_ms}`, `disarm {timer}`, `ask {}`, `misbehave {how}`."""
 
     name = "toy"
+    reads_record = False
     events: tuple[type[Event], ...] = (Added, Unfoldable)
     fold_version = 1
     schema: Mapping[str, Any] = {"type": "object"}

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from orchestrator.core.decider import Problem
-from orchestrator.journeys.durations import duration_ms
+from orchestrator.core.durations import duration_ms
 from orchestrator.journeys.lifecycle.compile import policy_of
 from orchestrator.journeys.lifecycle.places import action_names
 from orchestrator.journeys.lifecycle.tree import nodes

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.core.decider import Problem
-from orchestrator.journeys.durations import duration_ms
+from orchestrator.core.durations import duration_ms
 from orchestrator.journeys.lifecycle.tree import ANY_EVENT, ROOT, Node, escape, nodes, transitions
 
 

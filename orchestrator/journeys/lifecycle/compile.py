@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from orchestrator.core.rules import Rule, counter_of
 from orchestrator.core.templates import Template
-from orchestrator.journeys.durations import duration_ms
+from orchestrator.core.durations import duration_ms
 from orchestrator.journeys.effects import EffectPolicy
 from orchestrator.journeys.lifecycle.model import (
     Action,

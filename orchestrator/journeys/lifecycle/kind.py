@@ -22,6 +22,7 @@ class Lifecycle:
     """A configured state machine per customer, fed by what the customer does."""
 
     name = "lifecycle"
+    reads_record = False
     events: tuple[type[Event], ...] = (Moved, EventNoted, ContextSet, Reset, Destroyed, EffectAttemptFailed)
     fold_version = 1
     schema: Mapping[str, Any] = SCHEMA

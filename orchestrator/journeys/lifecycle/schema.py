@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestrator.journeys.durations import PATTERN as DURATION
+from orchestrator.core.durations import PATTERN as DURATION
 
 STATE_NAME: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 STATE_PATH: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z][A-Za-z0-9_-]{0,63}){0,7}$"

@@ -1,0 +1,17 @@
+"""Numbered steps from one format of the tables to the next; `init` takes the missing ones, in order.
+
+A step may be cut off and taken again: each of its statements does nothing the second time.
+"""
+
+LANE_STEPS: tuple[str, ...] = (
+    # 1 to 2: timers of imported history are told apart
+    """
+    ALTER TABLE {lane}.timers ADD COLUMN IF NOT EXISTS history boolean NOT NULL DEFAULT false;
+    DROP INDEX IF EXISTS {lane}.timers_due;
+    CREATE INDEX IF NOT EXISTS timers_due ON {lane}.timers (history, due_ms);
+    """,
+)
+"""Step n, counted from 1, turns a lane of format n into one of format n + 1."""
+
+FORMAT = 1 + len(LANE_STEPS)
+"""What this release reads and writes."""
