@@ -4,11 +4,13 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from psycopg import conninfo, sql
 
 from bench import contenders
@@ -77,6 +79,7 @@ def scene(
     finally:
         contender.stop()
         _admin(servers.dsn, "DROP DATABASE {} WITH (FORCE)", database)
+        _drop_topics(servers.bootstrap, list(settings.topics.values()))
 
 
 async def _install(settings: Settings) -> None:
@@ -87,6 +90,12 @@ async def _install(settings: Settings) -> None:
         publish(databases.main, "lifecycle", "shop", json.dumps(document))
     finally:
         databases.close()
+
+
+def _drop_topics(bootstrap: str, topics: list[str]) -> None:
+    for answer in AdminClient({"bootstrap.servers": bootstrap}).delete_topics(topics).values():
+        with suppress(KafkaException):
+            answer.result(timeout=30)
 
 
 def _admin(dsn: str, statement: str, database: str) -> None:

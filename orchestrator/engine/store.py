@@ -320,27 +320,27 @@ _STATEMENTS = {
     "log_end": "SELECT notification_id AS at FROM {lane}.stored_events ORDER BY notification_id DESC LIMIT 1",
     "positions": "SELECT name, at, detail FROM {lane}.positions",
     "move": "UPDATE {lane}.positions p SET at = q.at, detail = COALESCE(q.detail, p.detail)"
-    " FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS q(name, was, at, detail)"
+    " FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::text[]) AS q(name, was, at, detail)"
     " WHERE p.name = q.name AND p.at = q.was",
     "snapshots": "SELECT stream_id, kind, version, definition_version, fold_version, snapshot"
-    " FROM {lane}.journeys WHERE stream_id = ANY(%s::uuid[])",
+    " FROM {lane}.journeys WHERE stream_id = ANY(%b::uuid[])",
     "stream_keys": "SELECT stream_id, string_agg(packed, ''::bytea ORDER BY first_version)"
-    " FROM {lane}.stream_keys WHERE stream_id = ANY(%s::uuid[]) GROUP BY stream_id",
+    " FROM {lane}.stream_keys WHERE stream_id = ANY(%b::uuid[]) GROUP BY stream_id",
     "tails": "SELECT e.originator_id, e.originator_version, e.topic, e.state"
-    " FROM unnest(%s::uuid[], %s::bigint[]) AS q(id, after)"
+    " FROM unnest(%b::uuid[], %b::bigint[]) AS q(id, after)"
     " JOIN {lane}.stored_events e ON e.originator_id = q.id AND e.originator_version > q.after"
     " ORDER BY e.originator_id, e.originator_version",
     "events_at": "SELECT e.originator_id, e.originator_version, e.topic, e.state"
-    " FROM unnest(%s::uuid[], %s::bigint[]) AS q(id, at)"
+    " FROM unnest(%b::uuid[], %b::bigint[]) AS q(id, at)"
     " JOIN {lane}.stored_events e ON e.originator_id = q.id AND e.originator_version = q.at",
     "read_log": "SELECT notification_id, originator_id, originator_version, topic, state"
     " FROM {lane}.stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
     "copy_events": "COPY {lane}.stored_events (originator_id, originator_version, topic, state, notification_id)"
     " FROM STDIN (FORMAT BINARY)",
-    "delete_timers": "DELETE FROM {lane}.timers t USING unnest(%s::uuid[], %s::text[]) AS q(id, timer)"
+    "delete_timers": "DELETE FROM {lane}.timers t USING unnest(%b::uuid[], %b::text[]) AS q(id, timer)"
     " WHERE t.stream_id = q.id AND t.timer = q.timer",
     "set_timers": "INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream, history)"
-    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[])"
+    " SELECT * FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::boolean[])"
     " ON CONFLICT (stream_id, timer) DO UPDATE SET armed_at = EXCLUDED.armed_at, due_ms = EXCLUDED.due_ms,"
     " history = EXCLUDED.history",
     "due_timers": "SELECT * FROM {lane}.timers WHERE history = %s AND due_ms <= %s"
@@ -351,13 +351,13 @@ _STATEMENTS = {
     "dead_letter": "SELECT * FROM {lane}.dead_letters WHERE id = %s",
     "next_due": "SELECT due_ms FROM {lane}.timers WHERE history = %s ORDER BY due_ms LIMIT 1",
     "save_journeys": "INSERT INTO {lane}.journeys AS j (stream_id, stream, kind, definition, definition_version, label,"
-    " version, updated_ms, fold_version, snapshot) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[],"
-    " %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::bytea[])"
+    " version, updated_ms, fold_version, snapshot) SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[],"
+    " %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::int[], %b::bytea[])"
     " ON CONFLICT (stream_id) DO UPDATE SET definition_version = EXCLUDED.definition_version, label = EXCLUDED.label,"
     " version = EXCLUDED.version, updated_ms = EXCLUDED.updated_ms, fold_version = EXCLUDED.fold_version,"
     " snapshot = EXCLUDED.snapshot WHERE j.version <= EXCLUDED.version",
-    "forget_keys": "DELETE FROM {lane}.stream_keys WHERE stream_id = ANY(%s::uuid[])",
+    "forget_keys": "DELETE FROM {lane}.stream_keys WHERE stream_id = ANY(%b::uuid[])",
     "save_keys": "INSERT INTO {lane}.stream_keys AS k (stream_id, first_version, packed)"
-    " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[]) ON CONFLICT (stream_id, first_version)"
+    " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::bytea[]) ON CONFLICT (stream_id, first_version)"
     " DO UPDATE SET packed = EXCLUDED.packed WHERE length(EXCLUDED.packed) > length(k.packed)",
 }
