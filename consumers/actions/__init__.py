@@ -2,9 +2,19 @@
 
 from typing import Any
 
+from consumers.actions.award_points import AwardPointsProvider
 from consumers.actions.base import Provider
 from consumers.actions.log import LogProvider
 from consumers.actions.publish import PublishProvider
+from consumers.actions.start_journey import StartJourneyProvider
+from consumers.actions.update_profile import UpdateProfileProvider
 from consumers.actions.webhook import WebhookProvider
 
-PROVIDERS: tuple[Provider[Any], ...] = (WebhookProvider(), PublishProvider(), LogProvider())
+PROVIDERS: tuple[Provider[Any], ...] = (
+    WebhookProvider(),
+    PublishProvider(),
+    LogProvider(),
+    AwardPointsProvider(),
+    UpdateProfileProvider(),
+    StartJourneyProvider(),
+)

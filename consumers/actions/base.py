@@ -91,13 +91,17 @@ class Produce(Protocol):
 
 
 class Context(Struct, frozen=True):
-    """The tools of a runner: a guarded HTTP session, a producer, a clock (ms since the epoch), settings."""
+    """The tools of a runner: a guarded HTTP session, a producer, a clock (ms since the epoch), settings.
+
+    `commands_topic` is where the actions publish that are commands to other journeys of the same customer.
+    """
 
     settings: EffectSettings
     internal_topics: frozenset[str]
     http: ClientSession
     produce: Produce
     now_ms: Callable[[], int]
+    commands_topic: str = "journeys.commands"
 
 
 P_contra = TypeVar("P_contra", bound=ActionParams, contravariant=True)

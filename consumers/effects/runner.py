@@ -94,6 +94,7 @@ class EffectRunner:
                     http=http,
                     produce=sender.send_once,
                     now_ms=lambda: time.time_ns() // 1_000_000,
+                    commands_topic=self._topics.commands,
                 )
                 try:
                     await self._serve_until_stopped(context, sender)
