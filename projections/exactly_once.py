@@ -20,13 +20,14 @@ from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Capture, Committed, Lane
 from orchestrator.engine.positions import LOG, OUT
 from orchestrator.engine.store import Move
+from orchestrator.engine.pacing import paced
 from orchestrator.group_offsets import committed_offsets
 from projections.producers import stop_bounded
 from projections.records import Out, effect_record, instant
 from projections.sending import send
 
 NAME = "exactly_once"
-_RUNS_PER_TRANSACTION = 16
+_EVENTS_PER_TRANSACTION = 4_000  # a run more may come on top
 _SNAPSHOT_LINGER_S = 0.5
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
@@ -104,7 +105,7 @@ class ExactlyOnce:
         runs = [await self._feed.next(self._position)]
         if not any(isinstance(r.envelope.data, EffectRequested) for r in runs[0].events):
             await asyncio.sleep(_SNAPSHOT_LINGER_S)
-        while len(runs) < _RUNS_PER_TRANSACTION and self._feed.ready(runs[-1].last):
+        while sum(len(r.events) for r in runs) < _EVENTS_PER_TRANSACTION and self._feed.ready(runs[-1].last):
             runs.append(await self._feed.next(runs[-1].last))
         return runs
 
@@ -142,7 +143,7 @@ class ExactlyOnce:
                 del self._captures[text]
         if cold:
             found += await self._lane.committed_captures(cold)
-        return [_snapshot(capture) for capture in found]
+        return [_snapshot(capture) async for capture in paced(found)]
 
     async def _save_regularly(self) -> None:
         while True:

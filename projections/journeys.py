@@ -18,7 +18,7 @@ from orchestrator.engine.positions import OUT
 from orchestrator.engine.store import Move, SnapshotRow
 
 NAME = "journeys"
-_FLUSH_ROWS = 500
+_FLUSH_ROWS = 200
 _CATCH_UP_EVENTS = 2_000
 _TICK_S = 0.25
 _COUNT_EVERY_S = 5.0

@@ -12,6 +12,7 @@ from orchestrator.core.lane_events import BatchNoted, DeadLettered, Forwarded
 from orchestrator.engine.envelope import Recorded
 from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Committed, Lane
+from orchestrator.engine.pacing import paced
 from orchestrator.engine.positions import OUT
 from orchestrator.engine.store import Move
 from projections import records
@@ -59,7 +60,7 @@ class Publisher:
                 await self._publish(await self._feed.next(self._position))
 
     async def _publish(self, run: Run) -> None:
-        outs = [out for recorded in run.events for out in render(recorded)]
+        outs = [out async for recorded in paced(run.events) for out in render(recorded)]
         producer = await self._producers.get()
         try:
             with metrics.PUBLISH_S.labels("outcomes").time():

@@ -25,6 +25,7 @@ from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
 from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.keyring import KeyRing
+from orchestrator.engine.pacing import paced
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
 from orchestrator.engine.store import Append, LaneStore, Loaded, Move, TimerRow
 
@@ -153,7 +154,7 @@ class Lane:
     ) -> Committed:
         """Decide a batch of one topic and commit it with the position after it. `poison`: dead-letter all, unread."""
         now_ms = max(self.log.lane_ms, records[-1].timestamp)
-        intakes = [self._intake(r, raw=raw, poison=poison) for r in records]
+        intakes = [self._intake(r, raw=raw, poison=poison) async for r in paced(records)]
         if await self._refresh_catalogue(intakes):
             intakes = [self._intake(r, raw=raw, poison=poison) for r in records]
         while True:
@@ -313,7 +314,7 @@ class Lane:
         batch = self._new_batch(now_ms)
         lost: list[tuple[Intake, Undecidable]] = []
         strays: list[Intake] = []
-        for intake in intakes:
+        async for intake in paced(intakes):
             if intake.trouble is not None:
                 lost.append((intake, intake.trouble))
             elif not intake.streams:
