@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,6 +18,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
+from consumers.actions.delivery_environment import delivery_from
+from consumers.actions.templates import CachedTemplates, Templates
 from consumers.commands.consumer import CommandConsumer
 from consumers.commands.lane_runner import LaneRunner
 from consumers.effects import EffectMetrics, EffectRunner
@@ -25,6 +28,7 @@ from orchestrator.core.decider import Definition, JourneyKind
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.customers.record import RECORD, shown
 from orchestrator.effect_settings import EffectSettings, EffectTopics, secrets_from
+from orchestrator.engine import catalogue
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.database import PersistenceError
@@ -33,6 +37,7 @@ from orchestrator.engine.lane import Lane, RecordSource
 from orchestrator.engine.store import LaneStore
 from orchestrator.installation import Databases, lanes_of
 from orchestrator.journeys import KINDS
+from orchestrator.messages import TEMPLATE
 from orchestrator.probes import Probes
 from orchestrator.settings import Settings
 from orchestrator.watchdog import Watchdog
@@ -68,7 +73,6 @@ class Worker:
             raise ConfigurationError(f"role {role[:40]!r} is none of {', '.join(ROLES)}")
         self._settings = settings
         self._role = role
-        self._effects = None if role == "lanes" else effect_runner(settings)
         self._kinds = {kind.name: kind for kind in kinds}
         self._databases = Databases(settings, pool_size=8)
         self._codec = Codec(event for kind in kinds for event in kind.events)
@@ -77,6 +81,7 @@ class Worker:
             settings.kafka()
         )  # one for all lanes: its certificates are read, its tokens fetched once
         self._producer = SharedProducer(self._kafka)
+        self._effects = None if role == "lanes" else effect_runner(settings, self._templates())
         self._effects_ended = asyncio.Event()
         self._effects_ended.set()
         self._lanes = 0
@@ -93,6 +98,21 @@ class Worker:
         return Definition(
             kind, definition_id, version, parsed, journey_kind.compile(parsed), journey_kind.listens(parsed)
         )
+
+    def _templates(self) -> Templates:
+        """Published templates, asked of PostgreSQL in a thread."""
+
+        async def fetch(template: str, version: int | None) -> tuple[int, dict[str, Any]] | None:
+            loop = asyncio.get_running_loop()
+            try:
+                found = await loop.run_in_executor(
+                    self._executor, catalogue.document, self._databases.main, TEMPLATE.name, template, version
+                )
+            except PersistenceError as error:
+                raise OSError("the database of templates does not answer") from error
+            return None if found is None else (found[0], orjson.loads(found[1]))
+
+        return CachedTemplates(fetch, now_ms=lambda: time.time_ns() // 1_000_000)
 
     def readiness(self) -> dict[str, Any]:
         """What /readyz answers."""
@@ -249,7 +269,7 @@ class Worker:
         )
 
 
-def effect_runner(settings: Settings) -> EffectRunner:
+def effect_runner(settings: Settings, templates: Templates | None = None) -> EffectRunner:
     """A member of the effects group, as the settings permit it."""
     topics = settings.topics
     return EffectRunner(
@@ -273,6 +293,8 @@ def effect_runner(settings: Settings) -> EffectRunner:
             session_timeout_s=settings.session_timeout_ms / 1000,
         ),
         metrics=_effect_metrics(),
+        delivery=delivery_from(os.environ),
+        templates=templates,
     )
 
 

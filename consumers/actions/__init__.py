@@ -6,6 +6,9 @@ from consumers.actions.award_points import AwardPointsProvider
 from consumers.actions.base import Provider
 from consumers.actions.log import LogProvider
 from consumers.actions.publish import PublishProvider
+from consumers.actions.send_email import SendEmailProvider
+from consumers.actions.send_push import SendPushProvider
+from consumers.actions.send_sms import SendSmsProvider
 from consumers.actions.start_journey import StartJourneyProvider
 from consumers.actions.update_profile import UpdateProfileProvider
 from consumers.actions.webhook import WebhookProvider
@@ -14,6 +17,9 @@ PROVIDERS: tuple[Provider[Any], ...] = (
     WebhookProvider(),
     PublishProvider(),
     LogProvider(),
+    SendEmailProvider(),
+    SendSmsProvider(),
+    SendPushProvider(),
     AwardPointsProvider(),
     UpdateProfileProvider(),
     StartJourneyProvider(),

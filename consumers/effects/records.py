@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from msgspec import Struct
 
 from consumers.actions.base import Done, EffectRequest, Ending, Failed, Headers, rfc3339
+from consumers.actions.refusals import Undeliverable
 from orchestrator.core.addresses import Stream, parse_stream
 from orchestrator.core.errors import Malformed
 
@@ -98,6 +99,8 @@ def result(request: EffectRequest, ending: Ending, *, at_most_once: bool, now_ms
                 "retryable": failed.retryable and status == "failed",
                 "retry_after_ms": failed.retry_after_ms,
             }
+            if isinstance(failed, Undeliverable):
+                data["result"] = failed.result
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", request.id.encode()),

@@ -14,8 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from consumers.actions import PROVIDERS
 from consumers.actions.base import Context, EffectRequest, Provider
+from consumers.actions.delivery import DeliveryContext, opened_delivery
+from consumers.actions.delivery_settings import DeliverySettings
 from consumers.actions.guard import Lookup
 from consumers.actions.http import guarded_session
+from consumers.actions.templates import FixedTemplates, Templates
 from consumers.effects.closing import closed_within
 from consumers.effects.group import Group
 from consumers.effects.lane import Lane
@@ -54,6 +57,8 @@ class EffectRunner:
         metrics: EffectMetrics | None = None,
         providers: Sequence[Provider[Any]] = PROVIDERS,
         lookup: Lookup | None = None,
+        delivery: DeliverySettings | None = None,
+        templates: Templates | None = None,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
@@ -61,6 +66,8 @@ class EffectRunner:
         self._metrics = metrics or EffectMetrics(CollectorRegistry())
         self._providers = providers
         self._lookup = lookup
+        self._delivery = delivery or DeliverySettings()
+        self._templates = templates or FixedTemplates()
         self._stop = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
         self._jobs: dict[Place, asyncio.Task[bool]] = {}
@@ -87,14 +94,18 @@ class EffectRunner:
             metrics=self._metrics,
         )
         try:
-            async with guarded_session(self._settings, self._lookup) as http:
-                context = Context(
+            async with (
+                guarded_session(self._settings, self._lookup) as http,
+                opened_delivery(self._delivery, self._templates) as delivery,
+            ):
+                context = DeliveryContext(
                     settings=self._settings,
                     internal_topics=self._topics.internal,
                     http=http,
                     produce=sender.send_once,
                     now_ms=lambda: time.time_ns() // 1_000_000,
                     commands_topic=self._topics.commands,
+                    delivery=delivery,
                 )
                 try:
                     await self._serve_until_stopped(context, sender)

@@ -100,22 +100,22 @@ def show(
     """A published document."""
     from orchestrator.cli import connection, queries
     from orchestrator.cli import output as out
+    from orchestrator.engine import catalogue
 
     async def work(_settings: Any, databases: Any) -> dict[str, Any]:
         kind, _, definition_id = queries.full_address(name).partition(":")
-        rows = databases.main.rows(
-            "SELECT version, document FROM orchestrator.definitions WHERE kind = %s AND id = %s"
-            " AND (%s::bigint IS NULL OR version = %s) ORDER BY version DESC LIMIT 1",
-            (kind, definition_id, version, version),
-        )
-        if not rows:
+        found = catalogue.document(databases.main, kind, definition_id, version)
+        if found is None:
             raise queries.NotFound(
                 f"{kind}:{definition_id} is not published in that version: see `orchestrator definitions list`"
             )
         import orjson
 
-        document = orjson.loads(rows[0]["document"])
-        return {"definition": f"{kind}:{definition_id}", "version": rows[0]["version"], "document": document}
+        return {
+            "definition": f"{kind}:{definition_id}",
+            "version": found[0],
+            "document": orjson.loads(found[1]),
+        }
 
     found = connection.run(data, work)
     if output is JSON:
@@ -153,8 +153,11 @@ def publish_document(databases: Any, document: dict[str, Any]) -> dict[str, Any]
 
     from orchestrator.engine import catalogue
     from orchestrator.installation import lanes_of
+    from orchestrator.messages import TEMPLATE
 
     lanes_of(databases.main)
+    if document["kind"] == TEMPLATE.name:
+        document = TEMPLATE.prepare(document)
     text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
     version, new = catalogue.publish(databases.main, document["kind"], document["id"], text)
     status = "published" if new else "unchanged"

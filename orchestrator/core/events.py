@@ -10,9 +10,13 @@ from msgspec import Struct
 
 
 class Event(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Base of all domain events; `NAME` is what the log stores."""
+    """Base of all domain events; `NAME` is what the log stores.
+
+    `UNPINS`: after it the stream is decided by the newest version of its definition, until another JourneyStarted.
+    """
 
     NAME: ClassVar[str] = ""
+    UNPINS: ClassVar[bool] = False
 
 
 class CommandRejected(Event, frozen=True):
@@ -90,6 +94,7 @@ class EffectFailed(Event, frozen=True):
     error: str
     detail: str = ""
     unknown: bool = False  # the call may have happened: its result never came back
+    result: dict[str, Any] = {}  # what the provider said beside the error, such as that an address is dead
 
 
 SHARED_EVENTS: tuple[type[Event], ...] = (

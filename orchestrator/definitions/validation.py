@@ -1,8 +1,8 @@
 """Everything wrong with a document: first its shape by the kind's JSON Schema, then what the kind knows better."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jsonschema_rs
 from msgspec import Struct
@@ -11,8 +11,20 @@ from orchestrator.core.decider import Definition, JourneyKind, Problem
 from orchestrator.definitions.documents import Document, InvalidDocument, read
 from orchestrator.definitions.problems import problems_of
 from orchestrator.journeys import KINDS
+from orchestrator.messages import TEMPLATE
 
-_KINDS = {kind.name: kind for kind in KINDS}
+
+class DocumentKind(Protocol):
+    """What every published document has: journeys, and templates, which no stream runs through."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+    def check(self, document: Mapping[str, Any]) -> Sequence[Problem]: ...
+
+
+_JOURNEYS = {kind.name: kind for kind in KINDS}
+_KINDS: dict[str, DocumentKind] = {**_JOURNEYS, TEMPLATE.name: TEMPLATE}
 
 
 class Report(Struct, frozen=True):
@@ -70,7 +82,7 @@ def check(document: Mapping[str, Any]) -> list[Problem]:
 
 def build(kind: str, id: str, version: int, document: Mapping[str, Any]) -> Definition:
     """The definition a decider works with. Expects a document without errors; raises KeyError for unknown kinds."""
-    journey_kind = _KINDS[kind]
+    journey_kind = _JOURNEYS[kind]
     return Definition(
         kind=kind,
         id=id,
@@ -83,7 +95,7 @@ def build(kind: str, id: str, version: int, document: Mapping[str, Any]) -> Defi
 
 def kind_named(name: str) -> JourneyKind:
     """The journey kind of that name. Raises KeyError."""
-    return _KINDS[name]
+    return _JOURNEYS[name]
 
 
 @lru_cache(maxsize=16)

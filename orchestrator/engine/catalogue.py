@@ -33,6 +33,18 @@ def publish(database: Database, kind: str, definition_id: str, document: str) ->
     return version, True
 
 
+def document(
+    database: Database, kind: str, definition_id: str, version: int | None = None
+) -> tuple[int, str] | None:
+    """Version and JSON text of a published document; the newest unless a version is given. None when there is none."""
+    rows = database.rows(
+        "SELECT version, document FROM orchestrator.definitions WHERE kind = %s AND id = %s"
+        " AND (%s::bigint IS NULL OR version = %s) ORDER BY version DESC LIMIT 1",
+        (kind, definition_id, version, version),
+    )
+    return (int(rows[0]["version"]), str(rows[0]["document"])) if rows else None
+
+
 class Catalogue:
     """Every version of every definition by address, the newest by id, and who listens to a raw event type.
 

@@ -111,6 +111,8 @@ class Frame:
             self.timers = {name: t for name, t in self.timers.items() if name != event.timer}
         elif kind is JourneyStarted:
             self.definition_version = event.definition_version
+        elif kind.UNPINS:
+            self.definition_version = 0
         self.state = self.kind.evolve(self.state, event)
 
     def _drop_fired(self, command_id: str) -> None:

@@ -2,8 +2,9 @@
 
 from orchestrator.core.decider import JourneyKind
 from orchestrator.customers import POINTS, RECORD
+from orchestrator.journeys.flow import FLOW
 from orchestrator.journeys.lifecycle import LIFECYCLE
 
-KINDS: tuple[JourneyKind, ...] = (LIFECYCLE, RECORD, POINTS)
+KINDS: tuple[JourneyKind, ...] = (LIFECYCLE, FLOW, RECORD, POINTS)
 
-__all__ = ["KINDS", "LIFECYCLE"]
+__all__ = ["FLOW", "KINDS", "LIFECYCLE"]

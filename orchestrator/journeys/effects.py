@@ -126,8 +126,9 @@ def answer(
         error=result.error or result.status,
         detail=result.detail,
         unknown=unknown,
+        result=result.result,
     )
-    return Settled((failed, _cancel(effect)), effect, error=failed.error)
+    return Settled((failed, _cancel(effect)), effect, error=failed.error, result=result.result)
 
 
 def timer_fired(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from orchestrator.core.durations import duration_ms
 from orchestrator.core.rules import Rule, counter_of
 from orchestrator.core.templates import Template
-from orchestrator.core.durations import duration_ms
 from orchestrator.journeys.effects import EffectPolicy
 from orchestrator.journeys.lifecycle.model import (
     Action,
