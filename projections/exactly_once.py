@@ -18,9 +18,9 @@ from orchestrator.core.addresses import LANE, Stream, parse_stream
 from orchestrator.core.events import EffectRequested
 from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Capture, Committed, Lane
+from orchestrator.engine.pacing import paced
 from orchestrator.engine.positions import LOG, OUT
 from orchestrator.engine.store import Move
-from orchestrator.engine.pacing import paced
 from orchestrator.group_offsets import committed_offsets
 from projections.producers import stop_bounded
 from projections.records import Out, effect_record, instant

@@ -200,3 +200,26 @@ def test_a_large_result_is_not_kept() -> None:
     assert flow.state.runs["r1"].results == {  # type: ignore[union-attr]
         "act": {"success": True, "result": {"dropped": "too large"}}
     }
+
+
+def test_html_is_left_to_the_sender_who_escapes() -> None:
+    """A customer's name never stands in HTML as the customer wrote it: the sender gets the text and the variables."""
+    mail = {
+        "kind": "action",
+        "type": "send_email",
+        "params": {
+            "subject": "Hi",
+            "html": "<p>{{ name }}</p>",
+            "variables": {"name": {"var": "customer.first_name"}},
+        },
+    }
+    wicked = "<script>alert(1)</script>"
+    anna = {
+        "private": {"first_name": wicked},
+        "consent": {"email": True},
+        "addresses": {"email": "a@example.com"},
+    }
+    flow = world({"mail": mail}, customer=anna, secrets=(wicked,)).do(Start())
+    (asked,) = flow.of(EffectRequested)
+    assert asked.params["html"] == "<p>{{ name }}</p>"
+    assert asked.private["variables"] == {"name": wicked}

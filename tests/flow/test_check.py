@@ -220,3 +220,28 @@ def test_texts_too_long_to_fill_in_are_told() -> None:
     text = "{{customer.name}} " * 600
     act = {"kind": "action", "type": "tell", "params": {"text": text}}
     assert "/nodes/act/params/text" in found(document({"act": act}))
+
+
+@pytest.mark.parametrize(
+    ("html", "problem"),
+    [
+        ("<p>{{customer.first_name}}</p>", "none of the message's variables"),
+        ({"cat": ["<p>", {"var": "customer.first_name"}]}, "unescaped"),
+        ("<p>{{ name }}</p>", ""),
+    ],
+    ids=["a placeholder", "a rule", "a variable"],
+)
+def test_values_reach_html_as_variables_alone(html: Any, problem: str) -> None:
+    """A document that would put a customer's text into HTML unescaped is refused, naming the place and the cure."""
+    params = {"subject": "Hi", "html": html, "variables": {"name": {"var": "customer.first_name"}}}
+
+    def change(flow: dict[str, Any]) -> None:
+        flow["nodes"]["welcome_email"]["params"] = params
+
+    errors = found(changed(WELCOME, change))
+    if problem:
+        place = errors["/nodes/welcome_email/params/html"]
+        assert problem in place.message
+        assert "variables" in place.cure
+    else:
+        assert errors == {}

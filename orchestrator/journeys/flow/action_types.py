@@ -34,6 +34,8 @@ class ActionType(Struct, frozen=True):
 _MESSAGE: Final[dict[str, tuple[type, ...]]] = {"template": _TEXT, "version": (int,), "variables": _OBJECT}
 CHANNELS: Final[Mapping[str, str]] = {"send_email": "email", "send_sms": "sms", "send_push": "push"}
 """Message actions go to the customer's address of a channel unless they say `to`."""
+HTML: Final = "html"
+"""The parameter of messages whose values must be escaped: they come as `variables`, never filled in by the flow."""
 _DATA_ONLY: Final = ("webhook", "publish", "log", "award_points", "update_profile", "start_journey")
 KNOWN: Final[Mapping[str, ActionType]] = {
     "webhook": ActionType(

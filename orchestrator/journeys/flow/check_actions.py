@@ -7,9 +7,10 @@ from typing import Any, Final
 from orchestrator.core.decider import Problem
 from orchestrator.core.rules import is_rule
 from orchestrator.core.templates import LITERAL
-from orchestrator.journeys.flow.action_types import KNOWN, fits, named
+from orchestrator.journeys.flow.action_types import CHANNELS, HTML, KNOWN, fits, named
 from orchestrator.journeys.flow.check_nodes import span
 from orchestrator.journeys.flow.compile import policy_of
+from orchestrator.journeys.flow.placeholders import placeholders_in
 
 _OWN_TOPICS: Final = ("journeys.", "__")
 _POLICY: Final = ("type", "params", "retry", "timeout", "answer_within", "unknown", "at_most_once")
@@ -75,7 +76,20 @@ def _action(pointer: str, action: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(place, f"{action['type']} has no parameter {name}", f"it has: {allowed}")
         elif not _computed(value) and not fits(value, types):
             yield Problem(place, f"{name} must be {named(types)}", f"write {named(types)}, or a rule")
+    if action["type"] in CHANNELS:
+        yield from _html(f"{pointer}/params", params)
     yield from _target(pointer, params)
+
+
+def _html(pointer: str, params: Mapping[str, Any]) -> Iterator[Problem]:
+    html, variables = params.get(HTML), params.get("variables")
+    cure = "hand the value over in `variables`, which are escaped"
+    if html is not None and _computed(html):
+        yield Problem(f"{pointer}/{HTML}", "a rule's value would stand in the HTML unescaped", cure)
+    elif isinstance(html, str) and isinstance(variables, dict | None):
+        for place, path in placeholders_in(html, f"{pointer}/{HTML}"):
+            if path.split(".")[0] not in (variables or {}):
+                yield Problem(place, f"{{{{{path}}}}} is none of the message's variables", cure)
 
 
 def _computed(value: Any) -> bool:

@@ -8,7 +8,7 @@ from orchestrator.core.durations import duration_ms
 from orchestrator.core.rules import Rule
 from orchestrator.core.templates import Template
 from orchestrator.journeys.effects import EffectPolicy
-from orchestrator.journeys.flow.action_types import CHANNELS, reads_liquid
+from orchestrator.journeys.flow.action_types import CHANNELS, HTML, reads_liquid
 from orchestrator.journeys.flow.commands import SEGMENT_ENTERED, SEGMENT_LEFT
 from orchestrator.journeys.flow.graph import edges_of
 from orchestrator.journeys.flow.local_time import DAYS, Quiet, instant_ms, minute_of
@@ -162,7 +162,9 @@ class _Compiler:
         if "at_most_once" in source:
             params["at_most_once"] = source["at_most_once"]
         compiled = {
-            name: Param(value, self.scope, liquid=reads_liquid(type, name)) for name, value in params.items()
+            # HTML is left to the performer as it is: it escapes the `variables`, which nobody does here.
+            name: Param(value, () if name == HTML else self.scope, liquid=reads_liquid(type, name))
+            for name, value in params.items()
         }
         for param in compiled.values():
             self._note(param.reads, complete=param.reads_all)
