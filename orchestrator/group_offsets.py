@@ -11,6 +11,7 @@ from aiokafka.errors import (
     GroupLoadInProgressError,
     NotCoordinatorForGroupError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 _ASK_AGAIN_S = 0.1
 _NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
@@ -18,8 +19,8 @@ _NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoor
 
 async def committed_offsets(
     kafka: Mapping[str, Any], group: str, partitions: Collection[TopicPartition], *, within_s: float = 30.0
-) -> dict[TopicPartition, int | None]:
-    """The committed offset of each partition, None where the group has none. Raises KafkaError or TimeoutError.
+) -> dict[TopicPartition, OffsetAndMetadata | None]:
+    """What the group committed of each partition, None where it has nothing. Raises KafkaError or TimeoutError.
 
     The client drops an error that concerns the whole group, such as a coordinator still loading after a broker's
     restart; its consumer then believes that nothing was ever committed. Here such an answer, which lacks the
@@ -35,7 +36,7 @@ async def committed_offsets(
                 except _NOT_YET:  # a fresh broker makes the offsets' topic at the first question
                     found = {}
                 if all(p in found for p in partitions):
-                    return {p: found[p].offset if found[p].offset >= 0 else None for p in partitions}
+                    return {p: found[p] if found[p].offset >= 0 else None for p in partitions}
                 await asyncio.sleep(_ASK_AGAIN_S)
         finally:
             await admin.close()

@@ -6,6 +6,7 @@ The position is also saved in the lane afterwards, since Kafka forgets offsets o
 
 import asyncio
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -94,11 +95,21 @@ class ExactlyOnce:
             await stop_bounded(producer)
 
     async def _committed(self) -> int:
-        """The position of the last committed Kafka transaction; 0 when Kafka knows none."""
+        """The position of the last committed Kafka transaction; 0 when Kafka knows none, or one of another log."""
         found = await committed_offsets(
             self._kafka, self._group, [self._partition], within_s=_START_TIMEOUT_S
         )
-        return found[self._partition] or 0
+        last = found[self._partition]
+        if last is None:
+            return 0
+        if last.metadata and last.metadata != self._log_mark():
+            log.warning("kafka remembers another log", lane=self._lane.number, committed=last.offset)
+            return 0
+        return int(last.offset)
+
+    def _log_mark(self) -> str:
+        """Tells a lane's log from one that stood in its place: a new database draws a new secret."""
+        return blake2b(self._lane.secret, digest_size=8, person=b"log mark").hexdigest()
 
     async def _gather(self) -> list[Run]:
         """What one transaction takes: a transaction costs the broker more than what is in it, so snapshots wait a little."""
@@ -125,7 +136,7 @@ class ExactlyOnce:
             with metrics.PUBLISH_S.labels("snapshots").time():
                 async with producer.transaction():
                     await send(producer, outs, self._topics, self._lane.number, transactional=True)
-                    offsets = {self._partition: OffsetAndMetadata(last, "")}
+                    offsets = {self._partition: OffsetAndMetadata(last, self._log_mark())}
                     await producer.send_offsets_to_transaction(offsets, self._group)
         self._position = last
 
@@ -135,7 +146,9 @@ class ExactlyOnce:
         cold: list[Stream] = []
         for text, version in streams.items():
             capture = self._captures.get(text)
-            if capture is None:
+            if (
+                capture is None or capture.version < version
+            ):  # the log was read before its last capture was fed
                 cold.append(parse_stream(text))
                 continue
             found.append(capture)

@@ -23,7 +23,7 @@ _CATCH_UP_EVENTS = 2_000
 _TICK_S = 0.25
 _COUNT_EVERY_S = 5.0
 _BUSY_CHANGES = 25  # in one tick
-_BUSY_QUIET_S = 10.0
+_BUSY_FACTOR = 5  # times as long
 
 
 class Dirty(NamedTuple):
@@ -95,7 +95,7 @@ class Journeys:
         grown, self._grown = self._grown, []
         due = [self._dirty.pop(text) for text in dict.fromkeys(grown) if text in self._dirty]
         busy, self._fed = self._fed >= _BUSY_CHANGES, 0
-        quiet_before_s = time.monotonic() - (max(self._quiet_s, _BUSY_QUIET_S) if busy else self._quiet_s)
+        quiet_before_s = time.monotonic() - self._quiet_s * (_BUSY_FACTOR if busy else 1)
         excess = len(self._dirty) - self._dirty_max
         for text, dirty in list(
             self._dirty.items()

@@ -269,6 +269,7 @@ class LaneRunner:
             now_ms = max(now_ms, self._clock_guess_ms())
         if due_ms <= now_ms:
             self.feed(await self.lane.fire_timers(now_ms))
+            await self.lane.find_next_due()
 
     def _clock_guess_ms(self) -> int:
         """PostgreSQL's clock, carried on by ours for a few seconds."""

@@ -175,11 +175,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
                 if partitions
                 else {}
             )
-            for partition, offset in found.items():
-                if offset is None:
+            for partition, committed in found.items():
+                if committed is None:
                     await self._consumer.seek_to_beginning(partition)
                 else:
-                    self._consumer.seek(partition, offset)
+                    self._consumer.seek(partition, committed.offset)
                 self._consumer.resume(partition)
                 self._lane(partition)
             _log.info("effects.assigned", partitions=sorted(partition.partition for partition in self.lanes))

@@ -146,7 +146,7 @@ class Lane:
             )
         self.offsets = {n.removeprefix(IN): p.at for n, p in positions.items() if n.startswith(IN)}
         self.details = {n.removeprefix(IN): p.detail for n, p in positions.items() if n.startswith(IN)}
-        await self._find_next_due()
+        await self.find_next_due()
         await self.run(self._catalogue.refresh)
 
     async def handle(
@@ -173,11 +173,13 @@ class Lane:
         return committed
 
     async def fire_timers(self, now_ms: int) -> Committed | None:
-        """Fire up to a bounded number of due timers at lane time `now_ms`; None when nothing was due."""
+        """Fire up to a bounded number of due timers at lane time `now_ms`; None when nothing was due.
+
+        Call `find_next_due` afterwards, once the followers were fed: between a commit and its feed nothing may wait.
+        """
         now_ms = max(self.log.lane_ms, now_ms)
         rows = await self._due_timers(now_ms)
         if not rows:
-            await self._find_next_due()
             return None
         streams = [parse_stream(row.stream) for row in rows]
         while True:
@@ -194,9 +196,7 @@ class Lane:
         for row in rows:
             metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
         metrics.TIMERS_DUE.inc(len(rows))
-        committed = await self._commit(batch, [], [])
-        await self._find_next_due()
-        return committed
+        return await self._commit(batch, [], [])
 
     async def _due_timers(self, now_ms: int) -> list[TimerRow]:
         """Live ones first; those of imported history once no more of it has come for a while."""
@@ -206,7 +206,8 @@ class Lane:
             rows = await self.run(lambda: find(now_ms, _TIMER_BATCH, history=True))
         return rows
 
-    async def _find_next_due(self) -> None:
+    async def find_next_due(self) -> None:
+        """Read when `next_due_ms` is: the first of the live timers, or of those of history once they may fire."""
         live_ms, history_ms = await self.run(self.store.next_due_ms)
         if history_ms is not None:
             history_ms = max(history_ms, self.log.imported_ms + _HISTORY_QUIET_MS)

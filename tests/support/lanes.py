@@ -91,6 +91,7 @@ class LaneHarness:
         committed = await self.lane.fire_timers(now_ms)
         if committed is not None:
             self.feed(committed)
+        await self.lane.find_next_due()
 
     def feed(self, committed: Committed) -> None:
         for follower in self.followers:
