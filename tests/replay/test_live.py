@@ -6,9 +6,10 @@ from orchestrator import definitions
 from orchestrator.journeys import KINDS
 from orchestrator.replay import replay
 from tests.replay.scenes import caught_up, codes, read_models, verify
-from tests.support.lanes import DAY_MS, Installation, Request
+from tests.support.lanes import DAY_MS, Installation, Request, until
 
 SHOP = Path(__file__).parents[2] / "examples" / "lifecycle" / "shop.yaml"
+_ROWS = "SELECT 1 FROM lane_000.journeys"
 CLICKS = ("PRODUCT_VIEWED", "ITEM_ADDED_TO_CART", "ORDER_PLACED", "EMAIL_OPENED", "UNHEARD_OF")
 
 
@@ -30,6 +31,7 @@ async def test_a_lane_at_work_verifies(database: str) -> None:
 
         async with harness.following(*followers):
             working = asyncio.create_task(work())
+            await until(lambda: installation.databases.main.rows(_ROWS), "the first rows are written")
             reports = [await verify(database) for _ in range(8)]
             done.set()
             await working
