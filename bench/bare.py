@@ -130,14 +130,14 @@ class BareLane:
                 5, 16, key.stream.bytes, 8, record.offset, 5, b"event", 8, record.offset, len(stored)
             )
             rows += stored
-            made = _headers(event_id, b"event", name)
+            made = _headers(event_id, b"outcome", name)
             outcome = {
                 "outcome": "applied", "source": "user-interactions", "id": event.idempotencyKey, "stream": text,
                 "revision": key.count, "duplicate": False,
             }  # fmt: skip
             outcomes.append(Out(name, _encode(outcome), made))
             caused = [("ce_causesource", b"user-interactions"), ("ce_causeid", event.idempotencyKey.encode())]
-            events.append(Out(name, _encode(data), _headers(event_id, b"outcome", name) + caused))
+            events.append(Out(name, _encode(data), _headers(event_id, b"event", name) + caused))
         rows += _TRAILER
         snapshots = [
             Out(

@@ -146,9 +146,8 @@ class ExactlyOnce:
         cold: list[Stream] = []
         for text, version in streams.items():
             capture = self._captures.get(text)
-            if (
-                capture is None or capture.version < version
-            ):  # the log was read before its last capture was fed
+            # Fed behind the log that was just read, a capture would be older than what it stands for.
+            if capture is None or capture.version < version:
                 cold.append(parse_stream(text))
                 continue
             found.append(capture)

@@ -55,3 +55,17 @@ def test_bytes_that_lie_across_two_entries_are_no_key(hashes: list[bytes]) -> No
     packed = bytes(log.packed)
     for at in range(len(packed) - 8):
         assert log.find(packed[at : at + 8]) == oracle.get(packed[at : at + 8])
+
+
+@given(st.lists(_HASH, max_size=200), st.integers(0, 220))
+def test_keys_of_later_versions_can_be_cut_off(hashes: list[bytes], version: int) -> None:
+    """Keys read a moment after their snapshot are cut to it: those up to its version stay, the rest are unknown again."""
+    log, oracle = _added(hashes)
+    log.cut(version)
+    assert {key: log.find(key) for key in oracle} == {
+        k: v if v <= version else None for k, v in oracle.items()
+    }
+    for key, at in oracle.items():
+        if at > version:
+            log.add(key, at)
+    assert {key: log.find(key) for key in oracle} == oracle

@@ -15,7 +15,7 @@ from orchestrator.core.decider import Definition
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.follower import Follower
-from orchestrator.engine.lane import Committed, Lane
+from orchestrator.engine.lane import Committed, Lane, RecordSource
 from orchestrator.engine.migrations import FORMAT
 from orchestrator.engine.positions import IN, OUT
 from orchestrator.engine.schema import SHARED_TABLES
@@ -145,6 +145,7 @@ class Installation:
         dsn: str,
         *,
         lanes: int = 1,
+        record: RecordSource | None = None,
         kinds: Sequence[Any] = (TOY,),
         documents: Iterable[tuple[str, str, Mapping[str, Any]]] = (("toy", "t", {}),),
     ) -> None:
@@ -152,6 +153,7 @@ class Installation:
         self.databases = Databases(self.settings)
         self.kinds: dict[str, Any] = {kind.name: kind for kind in kinds}
         self.lanes = lanes
+        self.record = record
         self._codec = Codec(event for kind in kinds for event in kind.events)
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="test-lanes")
         self._create(documents)
@@ -186,6 +188,7 @@ class Installation:
             executor=self._executor,
             default_organization="acme",
             cache_streams=10_000,
+            record=self.record,
         )
         await lane.open()
         harness = LaneHarness(lane, self.databases, self.lanes)
