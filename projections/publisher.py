@@ -18,6 +18,7 @@ from orchestrator.engine.store import Move
 from projections import records
 from projections.records import Out
 from projections.sending import send
+from projections.tellings import replies, told_records
 
 NAME = "publisher"
 _SAVE_EVERY_S = 1.0
@@ -60,7 +61,9 @@ class Publisher:
                 await self._publish(await self._feed.next(self._position))
 
     async def _publish(self, run: Run) -> None:
-        outs = [out async for recorded in paced(run.events) for out in render(recorded)]
+        lanes = self._lane.lanes
+        outs = [out async for recorded in paced(run.events) for out in render(recorded, lanes)]
+        outs += replies(run.events, lanes)
         producer = await self._producers.get()
         try:
             with metrics.PUBLISH_S.labels("outcomes").time():
@@ -82,9 +85,11 @@ class Publisher:
                 await self._lane.run(self._lane.store.move, [Move(OUT + NAME, was, self._saved)])
 
 
-def render(recorded: Recorded) -> list[Out]:
+def render(recorded: Recorded, lanes: int) -> list[Out]:
     """The records one event of the log becomes."""
     event = recorded.envelope.data
+    if event.TELLS:
+        return [*records.journey_records(recorded), *told_records(recorded, lanes)]
     if isinstance(event, BatchNoted):
         return records.noted_outcomes(recorded)
     if isinstance(event, DeadLettered):

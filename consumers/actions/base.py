@@ -79,7 +79,11 @@ class Failed(Struct, frozen=True):
     in_doubt: bool = False
 
 
-Ending = Done | Failed
+class Deferred(Struct, frozen=True):
+    """Somebody else answers the journey: the stream to which the provider sent a command with `ce_replyto`."""
+
+
+Ending = Done | Failed | Deferred
 
 
 class Produce(Protocol):

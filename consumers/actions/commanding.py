@@ -6,10 +6,11 @@ from typing import Any
 import orjson
 from aiokafka.errors import KafkaError
 
-from consumers.actions.base import Context, Done, EffectRequest, Ending, Failed, rfc3339
+from consumers.actions.base import Context, Deferred, Done, EffectRequest, Ending, Failed, rfc3339
 from orchestrator.core.addresses import Stream
 
 SOURCE = "journeys/effects"
+_REPLY_TO_MAX = 512
 MAX_DATA_BYTES = 200 * 1024  # commands may have 256 KiB
 
 
@@ -22,10 +23,10 @@ async def send_command(
     command: str,
     data: Mapping[str, Any],
 ) -> Ending:
-    """Done with the addressed stream once all in-sync replicas have the command; it is decided a moment later.
+    """Deferred once all in-sync replicas have the command: what becomes of it is told by the stream that decides it.
 
-    A repeat carries the same key, so that the other journey decides it once however often it is sent. What that
-    journey answers (a limit, say) is told by its own outcome and events.
+    A repeat carries the same key, so that the other journey decides it once however often it is sent. Where the
+    address for its answer is too long for a header, Done with the addressed stream.
     """
     stream = Stream(request.stream.owner, kind, definition)
     try:
@@ -44,10 +45,14 @@ async def send_command(
         ("content-type", b"application/json"),
         *request.trace_headers,
     ]
+    reply_to = f"{request.stream.text}?effect={request.effect}&attempt={request.attempt}"
+    answered = len(reply_to) <= _REPLY_TO_MAX
+    if answered:
+        headers.append(("ce_replyto", reply_to.encode()))
     try:
         await context.produce(
             context.commands_topic, key=stream.owner.text.encode(), value=value, headers=headers
         )
     except (KafkaError, OSError, TimeoutError) as error:
         return Failed("publish_failed", type(error).__name__, retryable=True, in_doubt=True)
-    return Done({"stream": stream.text, "command": request.idempotency_key})
+    return Deferred() if answered else Done({"stream": stream.text, "command": request.idempotency_key})

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
-from consumers.actions.base import ActionParams, Context, EffectRequest, Ending, Failed, Provider
+from consumers.actions.base import ActionParams, Context, Deferred, EffectRequest, Ending, Failed, Provider
 from consumers.effects.lane import Lane
 from consumers.effects.metrics import EffectMetrics
 from consumers.effects.records import Out, Unreadable, dead_letter, result
@@ -115,6 +115,10 @@ class Performer:
     async def _tell(
         self, lane: Lane, offset: int, request: EffectRequest, ending: Ending, *, at_most_once: bool = False
     ) -> bool:
+        if isinstance(ending, Deferred):
+            self._metrics.performed.labels(request.type, "deferred").inc()
+            lane.finish(offset)
+            return True
         out = result(
             request,
             ending,

@@ -9,7 +9,7 @@ import orjson
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
-from consumers.actions.base import Done, EffectRequest, Ending, Failed, Headers, rfc3339
+from consumers.actions.base import Done, EffectRequest, Failed, Headers, rfc3339
 from consumers.actions.refusals import Undeliverable
 from orchestrator.core.addresses import Stream, parse_stream
 from orchestrator.core.errors import Malformed
@@ -83,7 +83,7 @@ def decode(record: ConsumerRecord, max_timeout_ms: int) -> EffectRequest:
     )
 
 
-def result(request: EffectRequest, ending: Ending, *, at_most_once: bool, now_ms: int, topic: str) -> Out:
+def result(request: EffectRequest, ending: Done | Failed, *, at_most_once: bool, now_ms: int, topic: str) -> Out:
     """The command that tells the journey how its effect ended; `(source, id)` makes repeats harmless."""
     data: dict[str, Any] = {"effect": request.effect, "attempt": request.attempt}
     match ending:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from orchestrator.core.addresses import Stream
 from orchestrator.core.events import Event
+from orchestrator.core.messages import TELLING_SOURCE
 
 
 class Problem(Struct, frozen=True):
@@ -42,6 +43,13 @@ class Facts(Struct, frozen=True, gc=False):
     record: Mapping[
         str, Any
     ] = {}  # the customer's record as its kind shows it to flows; {} when there is none
+    source: str = ""  # of the command, with `command_id` its idempotency key
+    command_id: str = ""
+
+    @property
+    def teller(self) -> str:
+        """The text of the stream that told this command; "" when somebody outside sent it."""
+        return self.command_id.rsplit("/", 2)[0] if self.source == TELLING_SOURCE else ""
 
 
 class TimerFired(Struct, frozen=True):

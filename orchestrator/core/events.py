@@ -4,19 +4,34 @@ A field called `private` holds personal data: it is stored encrypted under its c
 leaves on an outgoing topic.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
+
+
+class Told(Struct, frozen=True, gc=False):
+    """A command from one stream to another: `stream` is the receiver's text form, `type` and `data` as on the topic."""
+
+    stream: str
+    type: str
+    data: dict[str, Any] = {}
 
 
 class Event(Struct, frozen=True, gc=False, omit_defaults=True):
     """Base of all domain events; `NAME` is what the log stores.
 
     `UNPINS`: after it the stream is decided by the newest version of its definition, until another JourneyStarted.
+    `TELLS`: it carries commands to other streams, which the publisher sends; each is decided once.
     """
 
     NAME: ClassVar[str] = ""
     UNPINS: ClassVar[bool] = False
+    TELLS: ClassVar[bool] = False
+
+    def tells(self) -> Sequence[Told]:
+        """The commands it carries, always the same ones in the same order."""
+        return ()
 
 
 class CommandRejected(Event, frozen=True):
@@ -97,6 +112,21 @@ class EffectFailed(Event, frozen=True):
     result: dict[str, Any] = {}  # what the provider said beside the error, such as that an address is dead
 
 
+class CommandSent(Event, frozen=True):
+    """A command to another stream. What is personal in its data is kept in `private`; the topic carries both."""
+
+    NAME: ClassVar[str] = "journey.command_sent.v1"
+    TELLS: ClassVar[bool] = True
+    stream: str
+    type: str
+    data: dict[str, Any] = {}
+    private: dict[str, Any] = {}
+
+    def tells(self) -> Sequence[Told]:
+        """The one command."""
+        return (Told(self.stream, self.type, self.data | self.private),)
+
+
 SHARED_EVENTS: tuple[type[Event], ...] = (
     CommandRejected,
     CommandIgnored,
@@ -106,4 +136,5 @@ SHARED_EVENTS: tuple[type[Event], ...] = (
     EffectRequested,
     EffectSucceeded,
     EffectFailed,
+    CommandSent,
 )

@@ -9,6 +9,9 @@ from orchestrator.core.addresses import Owner, Stream
 ENGINE_SOURCE = "engine/"
 """Sources starting with this are made by the engine: their repeats are never compared, the first wins."""
 
+TELLING_SOURCE = "engine/streams"
+"""Of commands one stream tells another; their id is `sender's text/version of the event/index`."""
+
 OutcomeKind = Literal["applied", "rejected", "ignored", "dead_lettered"]
 
 

@@ -193,6 +193,7 @@ class Batch:
             now_ms, occurred_ms, frame.stream, definition, frame.version,
             command.backfill, not command.backfill,
             self._record_of(frame.stream.owner) if kind.reads_record else {},
+            command.source, command.id,
         )  # fmt: skip
         try:
             if typed is None:
@@ -265,7 +266,7 @@ class Batch:
             envelope = Envelope(
                 text, command.source, command.id, body, now_ms, event, command.type, index, count,
                 occurred_ms if occurred_ms != now_ms else None,
-                command.reply_to, command.traceparent, command.tracestate,
+                command.reply_to, command.traceparent, command.tracestate, command.backfill,
             )  # fmt: skip
             try:
                 _check_timer(event)

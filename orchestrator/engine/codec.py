@@ -67,7 +67,7 @@ class Codec:
         event = decoder.decode(raw.data)
         envelope = Envelope(
             raw.stream, raw.source, raw.id, raw.digest, raw.at_ms, event, raw.type, raw.index, raw.count,
-            raw.occurred_ms, raw.reply_to, raw.traceparent, raw.tracestate,
+            raw.occurred_ms, raw.reply_to, raw.traceparent, raw.tracestate, raw.backfill,
         )  # fmt: skip
         private = getattr(event, "private", None)
         if private and _SEALED in private:
@@ -131,6 +131,7 @@ class _Stored(msgspec.Struct, gc=False):
     reply_to: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    backfill: bool = False
 
 
 def seal(plain: bytes, key: bytes, subject: str) -> str:

@@ -26,6 +26,7 @@ class Envelope(Struct, frozen=True, gc=False, omit_defaults=True):
     reply_to: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    backfill: bool = False  # decided as history: what it tells others is history, too
 
     @property
     def owner_text(self) -> str:

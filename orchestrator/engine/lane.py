@@ -103,7 +103,7 @@ class Lane:
         self.log = LogDetail()
         self.position = 0
         self.next_due_ms: int | None = None
-        self._lanes = lanes
+        self.lanes = lanes
         self._kinds = kinds
         self._catalogue = catalogue
         self._codec = codec
@@ -281,7 +281,7 @@ class Lane:
             if poison:
                 raise Undecidable(poison, "handling this message ended its worker again and again")
             command = inbound.decode(record, raw=raw, default_organization=self._organization)
-            if lane_of(command.owner.text, self._lanes) != self.number:
+            if lane_of(command.owner.text, self.lanes) != self.number:
                 return Intake(record, raw, command, (), None)
             return Intake(record, raw, command, self._targets(command), None)
         except Undecidable as trouble:
@@ -385,7 +385,7 @@ class Lane:
             reason = f"lane {self.number} isn't this key's lane and the message was forwarded before"
             lost.append((intake, Undecidable("stray_twice", reason)))
             return
-        lane = lane_of(command.owner.text, self._lanes)
+        lane = lane_of(command.owner.text, self.lanes)
         batch.tally.forwarded[command.source] += 1
         batch.note(
             Forwarded(lane, 1, command.source, message_of(record, raw=intake.raw)),

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from consumers.actions import PROVIDERS
 from consumers.actions.award_points import AwardPointsProvider
-from consumers.actions.base import Done, Failed, Headers, Provider
+from consumers.actions.base import Deferred, Failed, Headers, Provider
 from consumers.actions.start_journey import StartJourneyProvider
 from consumers.actions.update_profile import UpdateProfileProvider
 from orchestrator.core.addresses import parse_stream
@@ -53,12 +53,13 @@ async def test_a_command_to_the_same_customer_is_published_once_in_effect(
     for attempt in (1, 2):
         one = request(params, kind=provider.name, attempt=attempt)
         ending = await perform(one, EffectSettings(), provider=provider, produced=sent)
-        assert ending == Done({"stream": f"{OWNER}/{to}", "command": one.idempotency_key})
+        assert ending == Deferred(), "who decides the command answers"
     for topic, key, value, headers in sent:
         assert (topic, key, orjson.loads(value)) == ("journeys.commands", OWNER.encode(), data)
         found = dict(headers)
         assert (found["ce_type"], found["ce_subject"]) == (command.encode(), f"{OWNER}/{to}".encode())
         assert not found["ce_source"].startswith(b"engine/")
+        assert found["ce_replyto"].decode().startswith(f"{STREAM}?effect=")
     assert len({dict(headers)["ce_id"] for *_, headers in sent}) == 1
 
 

@@ -108,6 +108,8 @@ async def test_a_customer_is_welcomed(
         balance = await one.until(lambda: _found(one, ledger, "points.awarded.v1"), "points on the ledger")
     assert (run["state"], run["result"]) == ("COMPLETED", "engaged")
     assert balance["balance"] == 100
+    told = [d for t, d in await events(one, stream) if t == "journey.effect_succeeded.v1"]
+    assert told[-1]["result"]["balance"] == 100, "the ledger itself answered the flow"
     assert [m["To"] for m in mails.mails] == ["anna@example.com"]
     assert "Anna" in mails.mails[0]["Subject"]
     assert not one.dead_letters()

@@ -19,6 +19,7 @@ from tests.support.toy import Added
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LANE = lane_stream(3)
+LANES = 8
 CANARY = "canary@example.org"
 
 
@@ -44,8 +45,8 @@ def _by_topic(outs: Sequence[Out]) -> dict[str, Out]:
 
 def test_a_decision_becomes_events_and_one_outcome() -> None:
     """Each event of a command is published; its first one also tells the outcome, with the version after all."""
-    first = _by_topic(render(_recorded(Added(3), count=2, traceparent=TRACE, tracestate="a=b")))
-    second = _by_topic(render(_recorded(Added(4), version=8, index=1, count=2)))
+    first = _by_topic(render(_recorded(Added(3), count=2, traceparent=TRACE, tracestate="a=b"), LANES))
+    second = _by_topic(render(_recorded(Added(4), version=8, index=1, count=2), LANES))
     assert set(first) == {"events", "outcomes"}
     assert set(second) == {"events"}
     assert _value(first["outcomes"]) == {
@@ -79,7 +80,7 @@ def test_a_decision_becomes_events_and_one_outcome() -> None:
 )
 def test_a_refusal_tells_its_reason(event: Event, outcome: str, reason: str) -> None:
     """A command that a rule refused, or that had nothing to do, is answered with the rule."""
-    told = _value(_by_topic(render(_recorded(event)))["outcomes"])
+    told = _value(_by_topic(render(_recorded(event), LANES))["outcomes"])
     assert (told["outcome"], told["reason"], told["revision"]) == (outcome, reason, 7)
 
 
@@ -91,7 +92,7 @@ def test_private_fields_leave_only_towards_the_effect_runner(private: dict[str, 
     """What a field called private holds is in no event, outcome or key; the runner gets what the provider needs."""
     effect = EffectRequested("e1", "mail", "webhook", {"url": "u"}, private=private)
     for event in (Added(1, private), JourneyStarted(1, NOW_MS, {}, private), effect):
-        for out in render(_recorded(event)):
+        for out in render(_recorded(event), LANES):
             assert CANARY.encode() not in (out.value or b"")
             assert CANARY.encode() not in (out.key or b"")
             assert not any(CANARY.encode() in value for _, value in out.headers)
@@ -118,7 +119,7 @@ def test_noted_outcomes_have_ids_of_their_own() -> None:
     """Every told duplicate is a message of its own, with its own id, its own stream and its own trace."""
     one = Outcome("applied", "tests", "k1", STREAM.text, 2, duplicate=True)
     other = Outcome("rejected", "tests", "k2", STREAM.text + ":run", 3, reason="idempotency_conflict")
-    outs = render(_recorded(BatchNoted((one, other), (None, TRACE)), stream=LANE.text, version=5))
+    outs = render(_recorded(BatchNoted((one, other), (None, TRACE)), stream=LANE.text, version=5), LANES)
     assert [_headers(o)["ce_id"] for o in outs] == [f"{LANE.text}/5/0", f"{LANE.text}/5/1"]
     assert [o.key for o in outs] == [STREAM.owner.text.encode()] * 2
     assert [_headers(o).get("traceparent") for o in outs] == [None, TRACE]
@@ -155,7 +156,7 @@ def _letter(**more: Any) -> DeadLettered:
 
 def test_a_dead_letter_is_the_message_itself_and_why() -> None:
     """A dead letter has the message's key, bytes and headers, and says in Kafka Connect's words what was wrong."""
-    outs = _by_topic(render(_recorded(_letter(), stream=LANE.text, version=5, traceparent=TRACE)))
+    outs = _by_topic(render(_recorded(_letter(), stream=LANE.text, version=5, traceparent=TRACE), LANES))
     letter = outs["dead_letters"]
     assert (letter.key, letter.value) == (b"key\xff", b"{broken")
     assert letter.headers[:2] == [("ce_id", b"k1"), ("odd", b"\xff\x00")]
@@ -177,7 +178,7 @@ def test_a_dead_letter_is_the_message_itself_and_why() -> None:
 
 def test_a_raw_events_dead_letter_has_its_own_topic() -> None:
     """Shops look for their events where the seed's dead letters go."""
-    assert set(_by_topic(render(_recorded(_letter(raw=True), stream=LANE.text)))) == {
+    assert set(_by_topic(render(_recorded(_letter(raw=True), stream=LANE.text), LANES))) == {
         "raw_dead_letters",
         "outcomes",
     }
@@ -189,7 +190,7 @@ def test_a_message_too_large_for_the_dead_letter_topic_stays_in_the_log() -> Non
         {"value": base64.b64encode(bytes(4 << 20)).decode()},
         {"headers": [["h", "A" * (5 << 20)]]},
     ):
-        letter = _by_topic(render(_recorded(_letter(**change), stream=LANE.text)))["dead_letters"]
+        letter = _by_topic(render(_recorded(_letter(**change), stream=LANE.text), LANES))["dead_letters"]
         assert letter.value is None
         assert sum(len(n) + len(v) for n, v in letter.headers) < 4096
         assert int(_headers(letter)["journey-omitted-bytes"]) > 3 << 20
@@ -198,18 +199,18 @@ def test_a_message_too_large_for_the_dead_letter_topic_stays_in_the_log() -> Non
 
 def test_a_forward_goes_to_its_lane_once_more_marked() -> None:
     """A stray is sent on as it came, with the hop counted anew and its first place named."""
-    [out] = render(_recorded(Forwarded(1, 1, "tests", _kept()), stream=LANE.text))
+    [out] = render(_recorded(Forwarded(1, 1, "tests", _kept()), stream=LANE.text), LANES)
     assert (out.topic, out.partition, out.key, out.value) == ("commands", 1, b"key\xff", b"{broken")
     assert out.headers == [
         ("ce_id", b"k1"), ("odd", b"\xff\x00"), ("journey-hops", b"1"), ("journey-origin", b"journeys.commands/3/17"),
     ]  # fmt: skip
-    [raw] = render(_recorded(Forwarded(1, 0, "tests", _kept(raw=True)), stream=LANE.text))
+    [raw] = render(_recorded(Forwarded(1, 0, "tests", _kept(raw=True)), stream=LANE.text), LANES)
     assert ("journey-format", b"raw") in raw.headers
 
 
 @pytest.mark.parametrize("event", [Rebased("t", 5, -1, "why"), DeadLetterDiscarded("dl-1", "why")])
 def test_what_a_lane_says_of_itself_is_an_event_without_an_outcome(event: Event) -> None:
     """Rebases and decisions of operators are published, and are nobody's outcome."""
-    [out] = render(_recorded(event, stream=LANE.text))
+    [out] = render(_recorded(event, stream=LANE.text), LANES)
     assert (out.topic, out.key) == ("events", LANE.text.encode())
     assert _value(out)["reason"] == "why"
