@@ -1,0 +1,34 @@
+"""Resources: aggregates many customers share, which may be too large to copy at every event."""
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Summary(Struct, frozen=True):
+    """What is shown of a resource at one version, kept while its state moves on."""
+
+    label: str
+    view: dict[str, Any]
+
+
+class ResourceKind:
+    """Base of kinds whose `evolve` changes the state in place and which are rebuilt from the log alone.
+
+    Their `decide` must not touch the state. `label` and `view` are asked with what `capture` gave.
+    An `evolve` that fails has spoilt the state: the lane stops, nothing is dead-lettered.
+    """
+
+    documents: str = ""  # the kind of the published document that defines them
+
+    def capture(self, state: Any) -> Summary:
+        """A small picture of the state that stays as it is."""
+        raise NotImplementedError
+
+    def dump(self, state: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing: no snapshot is kept."""
+        return {}
+
+    def load(self, data: Any) -> Any:
+        """Never called: no snapshot of this format was ever kept."""
+        raise NotImplementedError
