@@ -33,7 +33,8 @@ from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.database import PersistenceError
 from orchestrator.engine.follower import Follower
-from orchestrator.engine.lane import Lane, RecordSource
+from orchestrator.engine.frames import RecordSource
+from orchestrator.engine.lane import Lane
 from orchestrator.engine.store import LaneStore
 from orchestrator.installation import Databases, lanes_of
 from orchestrator.journeys import KINDS

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from orchestrator import metrics
 from orchestrator.core.addresses import LANE, parse_stream
 from orchestrator.core.keys import ENTRY_BYTES
+from orchestrator.core.resource import ResourceKind, kept_fold_version
 from orchestrator.engine.frame import Snapshot
 from orchestrator.engine.lane import Capture, Committed, Lane
 from orchestrator.engine.positions import OUT
@@ -24,6 +25,7 @@ _TICK_S = 0.25
 _COUNT_EVERY_S = 5.0
 _BUSY_CHANGES = 25  # in one tick
 _BUSY_FACTOR = 5  # times as long
+_RESOURCE_FACTOR = 100  # times the growth: its row is only looked at, never restored from
 
 
 class Dirty(NamedTuple):
@@ -65,7 +67,9 @@ class Journeys:
             self._dirty[text] = Dirty(
                 capture, len(capture.frame.keys.packed), before.first_position if before else first, now_s
             )
-            if capture.version - capture.frame.saved_version >= self._growth_events:
+            resource = isinstance(capture.frame.kind, ResourceKind)
+            grown = self._growth_events * (_RESOURCE_FACTOR if resource else 1)
+            if capture.version - capture.frame.saved_version >= grown:
                 self._grown.append(text)
 
     @property
@@ -140,11 +144,13 @@ def _snapshot(capture: Capture) -> Snapshot:
 def _row(dirty: Dirty, sealed: bytes) -> SnapshotRow:
     capture = dirty.capture
     frame, stream = capture.frame, capture.frame.stream
-    new_from, new_keys = _unsaved_keys(frame.keys.packed, dirty.key_bytes, frame.saved_version)
+    new_from, new_keys = 0, b""
+    if not isinstance(frame.kind, ResourceKind):  # that is rebuilt from the log, keys included
+        new_from, new_keys = _unsaved_keys(frame.keys.packed, dirty.key_bytes, frame.saved_version)
     return SnapshotRow(
         stream.id, stream.text, stream.kind, stream.definition, capture.definition_version,
         frame.kind.label(capture.state) if capture.state is not None else "", capture.version, capture.at_ms,
-        frame.kind.fold_version, sealed, new_from, new_keys,
+        kept_fold_version(frame.kind), sealed, new_from, new_keys,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.commands import lenient
 from orchestrator.core.errors import LaneStopped
-from orchestrator.engine.lane import record_digest
+from orchestrator.engine.keeping import record_digest
 from orchestrator.engine.positions import TopicDetail, topic_detail
 
 _READ_TIMEOUT_S = 30.0

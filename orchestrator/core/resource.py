@@ -1,8 +1,14 @@
 """Resources: aggregates many customers share, which may be too large to copy at every event."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+
+from orchestrator.core.decider import JourneyKind
+
+NO_SNAPSHOT = 0
+"""The fold version of a row that no kind can be restored from."""
 
 
 class Summary(Struct, frozen=True):
@@ -32,3 +38,13 @@ class ResourceKind:
     def load(self, data: Any) -> Any:
         """Never called: no snapshot of this format was ever kept."""
         raise NotImplementedError
+
+
+def documents_by_kind(kinds: Mapping[str, JourneyKind]) -> dict[str, str]:
+    """The kind of document each kind of stream is defined by: its own, or its experience's for a resource."""
+    return {n: kind.documents if isinstance(kind, ResourceKind) else n for n, kind in kinds.items()}
+
+
+def kept_fold_version(kind: JourneyKind) -> int:
+    """What a row of the journeys table says of its snapshot's format."""
+    return NO_SNAPSHOT if isinstance(kind, ResourceKind) else kind.fold_version

@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.core.addresses import Owner, Stream, lane_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, JourneyKind, TimerFired
-from orchestrator.core.errors import Malformed, Rejected, Undecidable
+from orchestrator.core.errors import LaneStopped, Malformed, Rejected, Undecidable
 from orchestrator.core.events import (
     CommandIgnored,
     CommandRejected,
@@ -21,6 +21,7 @@ from orchestrator.core.events import (
 )
 from orchestrator.core.lane_events import BatchNoted, DeadLettered
 from orchestrator.core.messages import Command, Outcome, OutcomeKind
+from orchestrator.core.resource import ResourceKind
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.digests import canonical, digest, key_hash
@@ -65,7 +66,7 @@ class Batch:
         *,
         lane: int,
         secret: bytes,
-        kinds: Mapping[str, JourneyKind],
+        documents: Mapping[str, str],  # kind of stream to kind of document
         catalogue: Catalogue,
         codec: Codec,
         keys: KeyRing,
@@ -85,7 +86,7 @@ class Batch:
         self.lane_version = lane_version
         self._lane = lane_stream(lane)
         self._secret = secret
-        self._kinds = kinds
+        self._documents = documents
         self._catalogue = catalogue
         self._codec = codec
         self._keys = keys
@@ -214,6 +215,10 @@ class Batch:
             for index, event in enumerate(events):
                 frame.evolve_own(hashed if index == 0 else None, event, fired)
         except Exception as error:
+            if isinstance(kind, ResourceKind):  # changed in place: there is no way back
+                raise LaneStopped(
+                    f"{frame.stream.text}: its state can't follow: {type(error).__name__}"
+                ) from error
             frame.back_to(mark)
             raise _failed(error) from error
         for one in recorded:
@@ -229,10 +234,11 @@ class Batch:
 
     def _definition(self, frame: Frame) -> Definition:
         stream = frame.stream
+        kind = self._documents[stream.kind]
         if frame.definition_version:
-            found = self._catalogue.version(stream.kind, stream.definition, frame.definition_version)
+            found = self._catalogue.version(kind, stream.definition, frame.definition_version)
         else:
-            found = self._catalogue.newest(stream.kind, stream.definition)
+            found = self._catalogue.newest(kind, stream.definition)
         if found is None:
             raise Undecidable(
                 "unknown_definition", f"no definition {stream.kind}:{stream.definition} is published"

@@ -92,7 +92,7 @@ class Frame:
     def back_to(self, mark: Mark) -> None:
         """Stand there again: the events evolved since are not to be."""
         self.version, self.definition_version, self.state, self.timers, key_bytes = mark
-        del self.keys.packed[key_bytes:]  # the filter may keep their bits: it only ever says perhaps
+        self.keys.cut_to(key_bytes)
 
     def restore(self, snapshot: Snapshot, version: int, keys: bytes) -> None:
         """Stand where a snapshot stood."""

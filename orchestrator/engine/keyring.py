@@ -17,6 +17,11 @@ class KeyRing:
         self._known: OrderedDict[str, bytes] = OrderedDict()
         self._drawn: dict[str, bytes] = {}
 
+    @property
+    def drawn(self) -> bool:
+        """Whether there are keys to be made durable."""
+        return bool(self._drawn)
+
     def key_for_writing(self, subject: str) -> bytes:
         """The subject's key; a fresh one when none is known yet (see `make_durable`)."""
         key = self._known.get(subject) or self._drawn.get(subject)

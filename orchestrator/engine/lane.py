@@ -1,54 +1,41 @@
 """The owner's side of one lane: a cache of frames, and batches that are either committed whole or never were."""
 
 import asyncio
-import base64
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
 from orchestrator import metrics
-from orchestrator.core.addresses import Owner, Stream, lane_of, parse_stream, stream_of
+from orchestrator.core.addresses import Stream, lane_of, parse_stream, stream_of
 from orchestrator.core.decider import JourneyKind
 from orchestrator.core.errors import LaneStopped, Undecidable
 from orchestrator.core.events import Event
-from orchestrator.core.lane_events import DeadLettered, Forwarded
 from orchestrator.core.messages import Command, Outcome
+from orchestrator.core.resource import ResourceKind, documents_by_kind
 from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
-from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
+from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
+from orchestrator.engine.frames import Frames, RecordSource
+from orchestrator.engine.keeping import dead_letter, forward, record_digest
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.pacing import paced
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
-from orchestrator.engine.store import Append, LaneStore, Loaded, Move, TimerRow
+from orchestrator.engine.store import Append, LaneStore, Move, TimerRow
 
 log = structlog.get_logger("lane")
 READER = 1
 """The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
 _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
-_DIGEST_BYTES = 16
 _TIMER_BATCH = 500
 _HISTORY_QUIET_MS = 10_000
 _T = TypeVar("_T")
-
-
-class RecordSource(NamedTuple):
-    """Where customers' records are, and what of them other journeys may read; read in the same lane, in the same batch."""
-
-    kind: str
-    definition: str
-    show: Callable[[Any], Mapping[str, Any]]
-
-    def stream(self, owner: Owner) -> Stream:
-        return stream_of(owner, self.kind, self.definition)
 
 
 class Capture(NamedTuple):
@@ -109,11 +96,11 @@ class Lane:
         self._codec = codec
         self._executor = executor
         self._organization = default_organization
-        self._cache_streams = cache_streams
-        self._record = record
-        self._record_readers = frozenset(name for name, kind in kinds.items() if kind.reads_record)
-        self._frames: OrderedDict[str, Frame] = OrderedDict()
         self._keys = KeyRing(store)
+        self._frames = Frames(
+            store, kinds=kinds, codec=codec, keys=self._keys, run=self.run, size=cache_streams, record=record
+        )
+        self._documents = documents_by_kind(kinds)
         self._secret = b""
 
     @property
@@ -130,7 +117,7 @@ class Lane:
         self._keys.clear()
         await self.run(self.store.database.check_connections)
         positions = await self.run(self.store.positions)
-        self._secret = await self.run(self.store.secret)
+        self._secret = self._frames.secret = await self.run(self.store.secret)
         self.position = positions[LOG].at
         self.log = log_detail(positions[LOG].detail)
         if self.log.min_reader > READER:
@@ -160,7 +147,7 @@ class Lane:
         while True:
             with metrics.DECIDE_S.time():
                 batch = await self._decide(intakes, now_ms)
-            if await self.run(self._keys.make_durable):
+            if await self._keys_are_durable():
                 break
             self._frames.clear()  # another owner drew a key first: what was sealed here can't be opened
         last = records[-1]
@@ -183,14 +170,14 @@ class Lane:
             return None
         streams = [parse_stream(row.stream) for row in rows]
         while True:
-            await self._load(streams)
+            await self._frames.bring(streams)
             batch = self._new_batch(now_ms)
             for row, stream in zip(rows, streams, strict=True):
                 try:
                     batch.fire(self._frames[stream.text], row, now_ms)
                 except Undecidable as trouble:
                     batch.give_up(row, trouble)
-            if await self.run(self._keys.make_durable):
+            if await self._keys_are_durable():
                 break
             self._frames.clear()
         for row in rows:
@@ -228,19 +215,19 @@ class Lane:
                 batch.arm_again(row)
             for event, command_id in events:
                 batch.note(event, command_id)
-            if await self.run(self._keys.make_durable):
+            if await self._keys_are_durable():
                 break
         return await self._commit(batch, moves, [], log)
 
     async def committed_captures(self, streams: Sequence[Stream]) -> list[Capture]:
         """These journeys as the log has them, read beside the cache: a batch may be under way in it."""
-        frames = await self._read_frames({s.text: s for s in streams})
+        frames = await self._frames.read(list({s.text: s for s in streams}.values()))
         return [self._capture(frame) for frame in frames]
 
     async def read_log(self, after: int, limit: int) -> list[Recorded]:
         """Committed events after a position, decoded."""
         rows = await self.run(self.store.read_log, after, limit)
-        key_of = await self._keys_of([row.stored for row in rows])
+        key_of = await self._frames.keys_of([row.stored for row in rows])
         decode = self._codec.decode
         return [
             Recorded(r.position, r.stream_id, r.version, r.name, decode(r.name, r.stored, key_of), r.stored)
@@ -253,7 +240,7 @@ class Lane:
         if (stream.id, version) not in found:
             return None
         name, stored = found[(stream.id, version)]
-        key_of = await self._keys_of([stored])
+        key_of = await self._frames.keys_of([stored])
         return Recorded(0, stream.id, version, name, self._codec.decode(name, stored, key_of), stored)
 
     async def forget_old_messages(self, now_ms: int) -> int:
@@ -291,7 +278,10 @@ class Lane:
         if command.stream is not None:
             if command.stream.kind not in self._kinds:
                 raise Undecidable("unknown_kind", f"no journeys of kind {command.stream.kind[:50]!r}")
-            if self._catalogue.newest(command.stream.kind, command.stream.definition) is None:
+            if (
+                self._catalogue.newest(self._documents[command.stream.kind], command.stream.definition)
+                is None
+            ):
                 raise Undecidable(
                     "unknown_definition",
                     f"{command.stream.kind}:{command.stream.definition} is not published",
@@ -311,7 +301,7 @@ class Lane:
         return missing and await self.run(self._catalogue.refresh)
 
     async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
-        await self._load([s for i in intakes for s in i.streams])
+        await self._frames.bring([s for i in intakes for s in i.streams])
         batch = self._new_batch(now_ms)
         lost: list[tuple[Intake, Undecidable]] = []
         strays: list[Intake] = []
@@ -330,9 +320,14 @@ class Lane:
             record = intakes[-1].record
             batch.note_outcomes(outcomes, f"{record.topic}/{record.partition}/{record.offset}")
         for intake in strays:
-            self._forward(batch, intake, lost)
+            assert intake.command is not None
+            lane = lane_of(intake.command.owner.text, self.lanes)
+            try:
+                forward(batch, intake.record, intake.command, lane, raw=intake.raw)
+            except Undecidable as no:
+                lost.append((intake, no))
         for intake, trouble in lost:
-            self._dead_letter(batch, intake, trouble)
+            dead_letter(batch, intake.record, trouble, raw=intake.raw)
         return batch
 
     async def _decide_knowing(self, batch: Batch, intake: Intake) -> None:
@@ -373,71 +368,27 @@ class Lane:
             return []
         places = batch.repeats_elsewhere()
         stored = await self.run(self.store.events_at, places) if places else {}
-        key_of = await self._keys_of([event for _, event in stored.values()])
+        key_of = await self._frames.keys_of([event for _, event in stored.values()])
         read = {p: (name, self._codec.decode(name, event, key_of)) for p, (name, event) in stored.items()}
         return batch.settle_repeats(read)
 
-    def _forward(self, batch: Batch, intake: Intake, lost: list[tuple[Intake, Undecidable]]) -> None:
-        command, record = intake.command, intake.record
-        assert command is not None
-        hops = dict(record.headers).get(inbound.HOPS_HEADER, b"0")
-        if hops != b"0":
-            reason = f"lane {self.number} isn't this key's lane and the message was forwarded before"
-            lost.append((intake, Undecidable("stray_twice", reason)))
-            return
-        lane = lane_of(command.owner.text, self.lanes)
-        batch.tally.forwarded[command.source] += 1
-        batch.note(
-            Forwarded(lane, 1, command.source, message_of(record, raw=intake.raw)),
-            f"{record.topic}/{record.partition}/{record.offset}",
-        )
-
-    def _dead_letter(self, batch: Batch, intake: Intake, trouble: Undecidable) -> None:
-        record = intake.record
-        identity = inbound.identity_of(record, raw=intake.raw)
-        dead_id = dead_letter_id(record)
-        batch.tally.dead[trouble.reason] += 1
-        batch.tally.outcomes[("dead_lettered", False)] += 1
-        trace = inbound.trace_of(record)
-        log.warning("dead letter", lane=self.number, id=dead_id, reason=trouble.reason, traceparent=trace[0])
-        batch.note(
-            DeadLettered(
-                dead_id,
-                record.topic,
-                record.partition,
-                record.offset,
-                trouble.reason,
-                _storable(str(trouble)),
-                identity["source"],
-                identity["id"],
-                identity["type"],
-                identity["subject"],
-                message_of(record, raw=intake.raw)
-                | ({"error": _storable(trouble.secret)} if trouble.secret else {}),
-            ),
-            dead_id,
-            *trace,
-        )
+    async def _keys_are_durable(self) -> bool:
+        """Store the keys drawn for this batch; False when another owner drew one first."""
+        return not self._keys.drawn or await self.run(self._keys.make_durable)
 
     def _new_batch(self, now_ms: int) -> Batch:
         return Batch(
             lane=self.number,
             secret=self._secret,
-            kinds=self._kinds,
+            documents=self._documents,
             catalogue=self._catalogue,
             codec=self._codec,
             keys=self._keys,
             position=self.position,
             lane_version=self.log.lane_version,
             now_ms=now_ms,
-            record_of=self._record_of,
+            record_of=self._frames.record_of,
         )
-
-    def _record_of(self, owner: Owner) -> Mapping[str, Any]:
-        """Of a stream that `_load` brought in: its record came with it."""
-        if self._record is None:
-            return {}
-        return self._record.show(self._frames[self._record.stream(owner).text].state)
 
     async def _commit(
         self, batch: Batch, moves: Sequence[Move], appended_ms: Sequence[int], log: LogDetail | None = None
@@ -462,98 +413,11 @@ class Lane:
             if self.next_due_ms is None or due_ms < self.next_due_ms:
                 self.next_due_ms = due_ms
         captures = [self._capture(frame) for frame in batch.touched.values()]
-        self._trim()
+        self._frames.trim()
         return Committed(batch.events, captures, appended_ms)
 
     def _capture(self, frame: Frame) -> Capture:
-        return Capture(
-            frame, frame.version, frame.state, frame.definition_version, frame.timers, self.log.lane_ms
-        )
-
-    async def _load(self, streams: Sequence[Stream]) -> None:
-        """Bring every stream into the cache, newest use last; cold ones in one round of queries."""
-        frames = self._frames
-        cold: dict[str, Stream] = {}
-        record = self._record
-        if record is not None:
-            readers = [s for s in streams if s.kind in self._record_readers]
-            streams = [*streams, *(record.stream(s.owner) for s in readers)] if readers else streams
-        for stream in streams:
-            if stream.text in frames:
-                frames.move_to_end(stream.text)
-            else:
-                cold[stream.text] = stream
-        if not cold:
-            return
-        for frame in await self._read_frames(cold):
-            frames[frame.stream.text] = frame
-
-    async def _read_frames(self, streams: Mapping[str, Stream]) -> list[Frame]:
-        folds = {name: kind.fold_version for name, kind in self._kinds.items()}
-        loaded = await self.run(self.store.load, [s.id for s in streams.values()], folds)
-        key_of = await self._keys_of(
-            [
-                data
-                for one in loaded.values()
-                for data in (*(t[2] for t in one.tail), *((one.snapshot[3],) if one.snapshot else ()))
-            ]
-        )
-        return [self._rebuild(stream, loaded.get(stream.id), key_of) for stream in streams.values()]
-
-    def _rebuild(self, stream: Stream, loaded: Loaded | None, key_of: KeyOf) -> Frame:
-        frame = Frame(stream, self._kinds[stream.kind])
-        if loaded is None:
-            return frame
-        try:
-            if loaded.snapshot is not None:
-                version, _, _, stored = loaded.snapshot
-                snapshot = self._codec.decode_snapshot(stored, key_of)
-                frame.restore(snapshot, version, loaded.keys)
-            for _version, name, stored in loaded.tail:
-                frame.apply(self._codec.decode(name, stored, key_of), self._secret)
-        except Exception as error:
-            raise LaneStopped(f"{stream.text} can't be rebuilt: {type(error).__name__}: {error}") from error
-        return frame
-
-    async def _keys_of(self, stored: Sequence[bytes]) -> KeyOf:
-        """The keys these bytes were sealed with, kept apart from the cache: it may be dropped while they are read."""
-        subjects = {self._codec.subject_of(data) for data in stored if SEALED_MARK in data}
-        keys = await self.run(self._keys.fetch, subjects) if subjects else {}
-        return keys.__getitem__
-
-    def _trim(self) -> None:
-        while len(self._frames) > self._cache_streams:
-            self._frames.popitem(last=False)
-
-
-def _storable(text: str) -> str:
-    """An error's words as the log, the tables and a header can hold them."""
-    return text[:2000].encode(errors="replace").decode().replace("\x00", "\ufffd")
-
-
-def record_digest(record: Any) -> str:
-    """Enough of a record to know its log again."""
-    return blake2b((record.key or b"") + b"\0" + (record.value or b""), digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def dead_letter_id(record: Any) -> str:
-    """Stable for one message at one place: reading it again names the same dead letter."""
-    return f"{record.topic}-{record.partition}-{record.offset}-{record_digest(record)[:8]}"
-
-
-def message_of(record: Any, *, raw: bool) -> dict[str, Any]:
-    """The message as JSON: bytes in base64, headers in order."""
-
-    def text(data: bytes | None) -> str | None:
-        return None if data is None else base64.b64encode(data).decode()
-
-    return {
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp,
-        "raw": raw or dict(record.headers).get(inbound.FORMAT_HEADER) == b"raw",
-        "key": text(record.key),
-        "value": text(record.value),
-        "headers": [[name, text(value)] for name, value in record.headers],
-    }
+        kind, state = frame.kind, frame.state
+        if state is not None and isinstance(kind, ResourceKind):
+            state = kind.capture(state)
+        return Capture(frame, frame.version, state, frame.definition_version, frame.timers, self.log.lane_ms)

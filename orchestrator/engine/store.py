@@ -196,6 +196,14 @@ class LaneStore:
                 found[stream_id].tail.append((version, name, stored))
         return found
 
+    def stream_page(self, stream_id: UUID, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Up to `limit` events of one stream after a version: version, name, stored."""
+        with (
+            self._datastore.cursor() as cursor,
+            cursor.connection.cursor(row_factory=tuple_row, binary=True) as c,
+        ):
+            return c.execute(self._sql["stream_page"], (stream_id, after, limit), prepare=True).fetchall()
+
     def events_at(self, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], tuple[str, bytes]]:
         """Name and stored bytes of single events."""
         ids, versions = [p[0] for p in places], [p[1] for p in places]
@@ -330,6 +338,8 @@ _STATEMENTS = {
     " FROM unnest(%b::uuid[], %b::bigint[]) AS q(id, after)"
     " JOIN {lane}.stored_events e ON e.originator_id = q.id AND e.originator_version > q.after"
     " ORDER BY e.originator_id, e.originator_version",
+    "stream_page": "SELECT originator_version, topic, state FROM {lane}.stored_events"
+    " WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version LIMIT %s",
     "events_at": "SELECT e.originator_id, e.originator_version, e.topic, e.state"
     " FROM unnest(%b::uuid[], %b::bigint[]) AS q(id, at)"
     " JOIN {lane}.stored_events e ON e.originator_id = q.id AND e.originator_version = q.at",

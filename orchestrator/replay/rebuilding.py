@@ -9,6 +9,7 @@ from typing_extensions import override
 from orchestrator.core.addresses import Stream
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.lane_events import DeadLettered
+from orchestrator.core.resource import ResourceKind, kept_fold_version
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import Envelope
 from orchestrator.engine.frame import Frame, Snapshot
@@ -93,10 +94,11 @@ class Rebuilding(Visitor):
         label = kind.label(frame.state) if frame.state is not None else ""
         row = (
             stream.id, stream.text, stream.kind, stream.definition, frame.definition_version, label, frame.version,
-            journey.at_ms, kind.fold_version, self._codec.encode_snapshot(snapshot, self._key_of),
+            journey.at_ms, kept_fold_version(kind), self._codec.encode_snapshot(snapshot, self._key_of),
         )  # fmt: skip
         self._write("journeys", row)
-        self._write("stream_keys", (stream.id, 1, bytes(frame.keys.packed)))
+        if not isinstance(kind, ResourceKind):
+            self._write("stream_keys", (stream.id, 1, bytes(frame.keys.packed)))
         self._timers(frame, stream)
 
     def _timers(self, frame: Frame, stream: Stream) -> None:

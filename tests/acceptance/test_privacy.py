@@ -72,9 +72,7 @@ async def test_personal_data_is_nowhere_in_clear(
     assert again
     await one.start()  # and whoever has the keys still reads it
     await one.settled()
-    frames = await one.runner(one.lane("cus-0")).lane._read_frames(
-        {s.text: s for s in [_stream(one, "cus-0")]}
-    )
+    frames = await one.runner(one.lane("cus-0")).lane._frames.read([_stream(one, "cus-0")])
     assert frames[0].state.private == {"email": CANARY, "phone": [CANARY]}
 
 

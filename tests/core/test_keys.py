@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core import keys
 from orchestrator.core.keys import ENTRY_BYTES, KeyLog
 
 # Few byte values, so that hashes overlap each other's entries and versions.
@@ -69,3 +71,22 @@ def test_keys_of_later_versions_can_be_cut_off(hashes: list[bytes], version: int
         if at > version:
             log.add(key, at)
     assert {key: log.find(key) for key in oracle} == oracle
+
+
+def test_a_log_of_several_segments_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream with more keys than one filter holds still knows each, in memory and read back, and no other."""
+    monkeypatch.setattr(keys, "_SEGMENT_ENTRIES", 1_000)
+    monkeypatch.setattr(keys, "_SEGMENT_BYTES", 1_000 * ENTRY_BYTES)
+    count = 2 * keys._SEGMENT_ENTRIES + 500
+    log = KeyLog()
+    hashes = [(n * 2654435761 % 2**64).to_bytes(8, "big") for n in range(1, count + 1)]
+    for version, key in enumerate(hashes, start=1):
+        log.add(key, version)
+    log.cut(count - 600)  # across the border of a segment, and on again with others
+    again = [(n * 2654435761 % 2**64).to_bytes(8, "big") for n in range(count + 1, count + 601)]
+    for version, key in enumerate(again, start=count - 599):
+        log.add(key, version)
+    known = [*hashes[: count - 600], *again]
+    for one in (log, KeyLog(bytes(log.packed))):
+        assert all(one.find(key) == version for version, key in enumerate(known, start=1))
+        assert all(one.find(key) is None for key in hashes[count - 600 :])

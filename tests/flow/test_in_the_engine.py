@@ -10,7 +10,8 @@ from orchestrator.core.messages import Command
 from orchestrator.customers import RECORD
 from orchestrator.customers.record import shown
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.lane import Committed, RecordSource
+from orchestrator.engine.frames import RecordSource
+from orchestrator.engine.lane import Committed
 from orchestrator.journeys import KINDS
 from orchestrator.journeys.flow import FLOW
 from tests.flow.graphs import LOG, document

@@ -30,7 +30,7 @@ async def state_of(one: World, customer: str) -> Any:
     """A journey's state as whoever has the lane reads it: from the newest snapshot, and from the log alone."""
     lane = one.runner(one.lane(customer)).lane
     stream = parse_stream(f"{one.owner(customer)}/toy:t")
-    [frame] = await lane._read_frames({stream.text: stream})
+    [frame] = await lane._frames.read([stream])
     return frame.state
 
 

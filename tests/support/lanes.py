@@ -15,7 +15,8 @@ from orchestrator.core.decider import Definition
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.follower import Follower
-from orchestrator.engine.lane import Committed, Lane, RecordSource
+from orchestrator.engine.frames import RecordSource
+from orchestrator.engine.lane import Committed, Lane
 from orchestrator.engine.migrations import FORMAT
 from orchestrator.engine.positions import IN, OUT
 from orchestrator.engine.schema import SHARED_TABLES

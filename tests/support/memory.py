@@ -8,6 +8,7 @@ import msgspec
 from orchestrator.core.addresses import Stream, customer
 from orchestrator.core.decider import Definition, JourneyKind
 from orchestrator.core.messages import Command, Outcome
+from orchestrator.core.resource import documents_by_kind
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
@@ -71,7 +72,7 @@ class Engine:
         return Batch(
             lane=0,
             secret=SECRET,
-            kinds={self.kind.name: self.kind},
+            documents=documents_by_kind({self.kind.name: self.kind}),
             catalogue=self.catalogue,
             codec=self.codec,
             keys=self.keys,

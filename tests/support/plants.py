@@ -54,9 +54,9 @@ def cache_kept() -> None:
     opened = Lane.open
 
     async def keeping(self: Lane) -> None:
-        frames = dict(self._frames)
+        frames = dict(self._frames._frames)
         await opened(self)
-        self._frames.update(frames)
+        self._frames._frames.update(frames)
 
     Lane.open = keeping  # type: ignore[method-assign]
 
