@@ -3,15 +3,19 @@
 A step may be cut off and taken again: each of its statements does nothing the second time.
 """
 
-LANE_STEPS: tuple[str, ...] = (
+from orchestrator.engine.schema import LANE_FUNCTIONS
+
+LANE_STEPS: tuple[tuple[str, ...], ...] = (
     # 1 to 2: timers of imported history are told apart
-    """
-    ALTER TABLE {lane}.timers ADD COLUMN IF NOT EXISTS history boolean NOT NULL DEFAULT false;
-    DROP INDEX IF EXISTS {lane}.timers_due;
-    CREATE INDEX IF NOT EXISTS timers_due ON {lane}.timers (history, due_ms);
-    """,
+    (
+        "ALTER TABLE {lane}.timers ADD COLUMN IF NOT EXISTS history boolean NOT NULL DEFAULT false",
+        "DROP INDEX IF EXISTS {lane}.timers_due",
+        "CREATE INDEX IF NOT EXISTS timers_due ON {lane}.timers (history, due_ms)",
+    ),
+    # 2 to 3: small transactions in one round trip
+    LANE_FUNCTIONS,
 )
-"""Step n, counted from 1, turns a lane of format n into one of format n + 1."""
+"""Step n, counted from 1, turns a lane of format n into one of format n + 1: statements, in order."""
 
 FORMAT = 1 + len(LANE_STEPS)
 """What this release reads and writes."""

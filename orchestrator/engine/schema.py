@@ -62,6 +62,46 @@ CREATE TABLE IF NOT EXISTS {lane}.subject_keys (
 );
 """
 
+LANE_FUNCTIONS: tuple[str, ...] = (
+    # A small transaction in one round trip: six of them cost more than what is in it.
+    """
+    CREATE OR REPLACE FUNCTION {lane}.append(
+        names text[], were bigint[], are bigint[], details text[],
+        event_ids uuid[], versions bigint[], topics text[], states bytea[], event_positions bigint[],
+        deleted_ids uuid[], deleted_timers text[],
+        set_ids uuid[], set_timers text[], armed bigint[], due bigint[], streams text[], in_history boolean[]
+    ) RETURNS void LANGUAGE plpgsql AS $function$
+    DECLARE
+        moved integer;
+    BEGIN
+        UPDATE {lane}.positions p SET at = q.at, detail = COALESCE(q.detail, p.detail)
+            FROM unnest(names, were, are, details) AS q(name, was, at, detail)
+            WHERE p.name = q.name AND p.at = q.was;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        IF moved <> cardinality(names) THEN
+            RAISE EXCEPTION 'fenced' USING ERRCODE = 'JF001';
+        END IF;
+        INSERT INTO {lane}.stored_events (originator_id, originator_version, topic, state, notification_id)
+            SELECT * FROM unnest(event_ids, versions, topics, states, event_positions);
+        IF cardinality(deleted_ids) > 0 THEN
+            DELETE FROM {lane}.timers t USING unnest(deleted_ids, deleted_timers) AS q(id, timer)
+                WHERE t.stream_id = q.id AND t.timer = q.timer;
+        END IF;
+        IF cardinality(set_ids) > 0 THEN
+            INSERT INTO {lane}.timers (stream_id, timer, armed_at, due_ms, stream, history)
+                SELECT * FROM unnest(set_ids, set_timers, armed, due, streams, in_history)
+                ON CONFLICT (stream_id, timer) DO UPDATE SET armed_at = EXCLUDED.armed_at, due_ms = EXCLUDED.due_ms,
+                    history = EXCLUDED.history;
+        END IF;
+    END
+    $function$
+    """,
+)
+"""Each a statement of its own: their bodies hold semicolons."""
+
+FENCED_STATE = "JF001"
+"""The SQLSTATE by which `append` says that a position isn't where the caller thinks it is."""
+
 SHARED_TABLES = """
 CREATE SCHEMA IF NOT EXISTS orchestrator;
 CREATE TABLE IF NOT EXISTS orchestrator.installation (

@@ -12,11 +12,12 @@ from typing_extensions import override
 
 from orchestrator.core.errors import ConfigurationError, Fenced
 from orchestrator.engine import copy_format
-from orchestrator.engine.database import Database
+from orchestrator.engine.database import Database, PersistenceError
 from orchestrator.engine.migrations import LANE_STEPS
-from orchestrator.engine.schema import LANE_TABLES
+from orchestrator.engine.schema import FENCED_STATE, LANE_FUNCTIONS, LANE_TABLES
 
 LOG = "log"
+_ONE_CALL_ROWS = 200  # above, COPY is quicker for the server than arrays are
 
 
 class Position(NamedTuple):
@@ -121,6 +122,8 @@ class LaneStore:
             for statement in LANE_TABLES.split(";"):
                 if statement.strip():
                     cursor.execute(sql.SQL(statement.strip()).format(lane=sql.Identifier(self.schema)))
+            for function in LANE_FUNCTIONS:
+                cursor.execute(self.statement(function))
             rows = [(LOG, 0), *positions]
             cursor.executemany(self._sql["make_position"], rows)
             cursor.execute(self._sql["make_key"], ("lane", secret))
@@ -132,9 +135,8 @@ class LaneStore:
             if there is None or there["there"] is None:
                 return
             for step in LANE_STEPS[found - 1 :]:
-                for statement in step.split(";"):
-                    if statement.strip():
-                        cursor.execute(self.statement(statement.strip()))
+                for statement in step:
+                    cursor.execute(self.statement(statement))
 
     def positions(self) -> dict[str, Position]:
         """Every position of the lane. Raises ConfigurationError when the lane was never made."""
@@ -229,6 +231,9 @@ class LaneStore:
 
     def commit(self, append: Append) -> None:
         """One transaction. Raises Fenced when a position isn't where the caller thinks it is."""
+        if max(len(append.events), len(append.timers_set), len(append.timers_deleted)) <= _ONE_CALL_ROWS:
+            self._commit_in_one_call(append)
+            return
         with self.database.transaction() as cursor:
             self._move(cursor, append.moves)
             if append.events:
@@ -241,11 +246,31 @@ class LaneStore:
                 columns = [list(column) for column in zip(*append.timers_set, strict=True)]
                 cursor.execute(self._sql["set_timers"], columns)
 
+    def _commit_in_one_call(self, append: Append) -> None:
+        """Implicit in autocommit: the call is the transaction."""
+        events = [(e.stream_id, e.version, e.name, e.stored, e.position) for e in append.events]
+        arguments = [
+            *_columns(append.moves, 4),
+            *_columns(events, 5),
+            *_columns(append.timers_deleted, 2),
+            *_columns(append.timers_set, 6),
+        ]
+        try:
+            with self._datastore.cursor() as cursor:
+                cursor.execute(self._sql["append"], arguments, prepare=True)
+        except PersistenceError as error:
+            if getattr(error.__cause__, "sqlstate", None) == FENCED_STATE:
+                raise self._fenced(append.moves) from None
+            raise
+
+    def _fenced(self, moves: Sequence[Move]) -> Fenced:
+        where = ", ".join(f"{move.name} at {move.was}" for move in moves)
+        return Fenced(f"{self.schema}: no longer {where}: another owner writes this lane")
+
     def _move(self, cursor: Cursor[DictRow], moves: Sequence[Move]) -> None:
         done = cursor.execute(self._sql["move"], [list(column) for column in zip(*moves, strict=True)])
         if done.rowcount != len(moves):
-            where = ", ".join(f"{move.name} at {move.was}" for move in moves)
-            raise Fenced(f"{self.schema}: no longer {where}: another owner writes this lane")
+            raise self._fenced(moves)
 
     def due_timers(self, now_ms: int, limit: int, *, history: bool) -> list[TimerRow]:
         """Earliest first; `history`: those that were due in imported history, instead of the others."""
@@ -320,7 +345,15 @@ class LaneStore:
                 cursor.executemany(statement, rows)
 
 
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as columns; as many empty ones where there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
 _STATEMENTS = {
+    "append": "SELECT {lane}.append(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::uuid[], %b::bigint[],"
+    " %b::text[], %b::bytea[], %b::bigint[], %b::uuid[], %b::text[], %b::uuid[], %b::text[], %b::bigint[], %b::bigint[],"
+    " %b::text[], %b::boolean[])",
     "make_position": "INSERT INTO {lane}.positions (name, at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "make_key": "INSERT INTO {lane}.subject_keys (subject, key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "keys": "SELECT subject, key FROM {lane}.subject_keys WHERE subject = ANY(%s)",

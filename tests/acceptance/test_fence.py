@@ -16,6 +16,7 @@ from orchestrator.core.lane_events import BatchNoted
 from orchestrator.engine import store as store_module
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.positions import IN
+from orchestrator.engine.schema import LANE_FUNCTIONS
 from orchestrator.engine.store import LaneStore, Move
 from orchestrator.settings import Settings
 from projections import exactly_once
@@ -67,9 +68,26 @@ def test_a_stale_owner_is_fenced(installation: Installation) -> None:
     a_stale_owner_moves(installation)
 
 
-async def test_a_fenced_owner_forgets_what_it_knew(installation: Installation) -> None:
-    """After another owner's commit nothing is decided from memory."""
+@pytest.mark.parametrize("one_call_rows", [200, -1], ids=["in one call", "by copy"])
+async def test_a_fenced_owner_forgets_what_it_knew(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, one_call_rows: int
+) -> None:
+    """After another owner's commit nothing is decided from memory, in whichever way transactions are made."""
+    monkeypatch.setattr(store_module, "_ONE_CALL_ROWS", one_call_rows)
     await an_owner_goes_on_after_another_wrote(installation)
+
+
+async def test_a_comparison_left_out_of_the_function_would_be_found(installation: Installation) -> None:
+    """The test of the fence fails when small transactions no longer compare."""
+    function = LANE_FUNCTIONS[0].replace("AND p.at = q.was", "")
+    assert function != LANE_FUNCTIONS[0]
+    store = LaneStore(installation.databases.of_lane(0), 0)
+    with installation.databases.of_lane(0).transaction() as cursor:
+        cursor.execute(store.statement(function))
+    with pytest.raises(
+        (BaseExceptionGroup, pytest.fail.Exception, Exception), match=r"DID NOT RAISE|duplicate key"
+    ):
+        await an_owner_goes_on_after_another_wrote(installation)
 
 
 def test_greater_than_would_be_found(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
