@@ -5,6 +5,7 @@ from typing import Any
 from consumers.actions.award_points import AwardPointsProvider
 from consumers.actions.base import Provider
 from consumers.actions.log import LogProvider
+from consumers.actions.lookup_profile import LookupProfileProvider
 from consumers.actions.publish import PublishProvider
 from consumers.actions.send_email import SendEmailProvider
 from consumers.actions.send_push import SendPushProvider
@@ -23,4 +24,5 @@ PROVIDERS: tuple[Provider[Any], ...] = (
     AwardPointsProvider(),
     UpdateProfileProvider(),
     StartJourneyProvider(),
+    LookupProfileProvider(),
 )
