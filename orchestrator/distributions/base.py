@@ -142,6 +142,8 @@ class Distribution(ResourceKind):
         raise Malformed(f"a {self.name} hears no raw events", "unknown_type")
 
     def label(self, state: Any) -> str:
+        if state is None:
+            return ""
         summary = state if isinstance(state, Summary) else self.capture(state)
         return summary.label
 

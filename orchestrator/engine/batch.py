@@ -210,12 +210,13 @@ class Batch:
             events = [CommandIgnored("no_consequence")]
         recorded = self._record(frame, command, body, events, facts)
         fired = command.id if command.source == TIMER_SOURCE else None
-        before, mark = kind.label(frame.state), frame.mark()
+        resource = isinstance(kind, ResourceKind)
+        before, mark = "" if resource else kind.label(frame.state), frame.mark()
         try:
             for index, event in enumerate(events):
                 frame.evolve_own(hashed if index == 0 else None, event, fired)
         except Exception as error:
-            if isinstance(kind, ResourceKind):  # changed in place: there is no way back
+            if resource:  # changed in place: there is no way back
                 raise LaneStopped(
                     f"{frame.stream.text}: its state can't follow: {type(error).__name__}"
                 ) from error
@@ -223,7 +224,7 @@ class Batch:
             raise _failed(error) from error
         for one in recorded:
             self._track(frame, one, history=command.backfill)
-        after = kind.label(frame.state)
+        after = "" if resource else kind.label(frame.state)
         if before != after:
             self.tally.transitions[(frame.stream.definition, before, after)] += 1
         self.tally.outcomes[(_KINDS.get(recorded[0].name, "applied"), False)] += 1
