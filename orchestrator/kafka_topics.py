@@ -1,5 +1,6 @@
 """The topics of an installation: made by `init`, checked at every start."""
 
+import asyncio
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -10,6 +11,7 @@ from orchestrator import kafka_access
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.settings import Settings
 
+_ASK_AGAIN, _ASK_AGAIN_EVERY_S = 6, 0.5
 _MAX_MESSAGE_BYTES = str(4 << 20)
 
 
@@ -59,16 +61,23 @@ async def create(settings: Settings, lanes: int) -> list[str]:
 
 
 async def check(settings: Settings, lanes: int) -> None:
-    """Raises ConfigurationError when we are refused, or a topic is missing or hasn't as many partitions as there are lanes."""
+    """Raises ConfigurationError when we are refused, or a topic is missing or hasn't as many partitions as there are lanes.
+
+    A topic that was made a moment ago may not be known to the broker that is asked: missing ones are asked for again.
+    """
     kafka = settings.kafka()
     await kafka_access.check(kafka)
     admin = AIOKafkaAdminClient(**kafka)
     await admin.start()
     try:
-        described = await admin.describe_topics(list(settings.topics.values()))
+        found = await _partitions(admin, settings)
+        for _ in range(_ASK_AGAIN):
+            if len(found) == len(settings.topics):
+                break
+            await asyncio.sleep(_ASK_AGAIN_EVERY_S)
+            found = await _partitions(admin, settings)
     finally:
         await admin.close()
-    found = {t["topic"]: len(t["partitions"]) for t in described if not t["error_code"]}
     for topic in settings.topics.values():
         if topic not in found:
             raise ConfigurationError(f"topic {topic} does not exist: run `orchestrator init`")
@@ -77,6 +86,12 @@ async def check(settings: Settings, lanes: int) -> None:
                 f"topic {topic} has {found[topic]} partitions, but the database was made with {lanes} lanes. Keys would"
                 f" land in other lanes: point to the right cluster or database, or recreate the topic with {lanes} partitions"
             )
+
+
+async def _partitions(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, int]:
+    """How many partitions each of our topics has, of those that are there."""
+    described = await admin.describe_topics(list(settings.topics.values()))
+    return {t["topic"]: len(t["partitions"]) for t in described if not t["error_code"]}
 
 
 async def log_starts(settings: Settings, topics: tuple[str, ...], lanes: int) -> dict[tuple[str, int], int]:
