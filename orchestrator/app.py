@@ -18,15 +18,21 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
+from consumers.actions import PROVIDERS
+from consumers.actions.address_book import AddressBook
+from consumers.actions.base import Provider
 from consumers.actions.delivery_environment import delivery_from
 from consumers.actions.templates import CachedTemplates, Templates
+from consumers.callbacks import composed
 from consumers.commands.consumer import CommandConsumer
 from consumers.commands.lane_runner import LaneRunner
 from consumers.effects import EffectMetrics, EffectRunner
+from consumers.signals.presence import Presence
 from orchestrator import kafka_topics, metrics
 from orchestrator.core.decider import Definition, JourneyKind
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.customers.record import RECORD, shown
+from orchestrator.database_actions import database_actions
 from orchestrator.effect_settings import EffectSettings, EffectTopics, secrets_from
 from orchestrator.engine import catalogue
 from orchestrator.engine.catalogue import Catalogue
@@ -79,7 +85,13 @@ class Worker:
             settings.kafka()
         )  # one for all lanes: its certificates are read, its tokens fetched once
         self._producer = SharedProducer(self._kafka)
-        self._effects = None if role == "lanes" else effect_runner(settings, self._templates())
+        self._effects, self._callbacks = None, None
+        if role != "lanes":
+            self._callbacks, book = composed(
+                settings, os.environ, self._databases.main, self._executor, _effect_metrics()
+            )
+            providers = (*PROVIDERS, *database_actions(self._databases, self._executor))
+            self._effects = effect_runner(settings, self._templates(), book, providers)
         self._effects_ended = asyncio.Event()
         self._effects_ended.set()
         self._lanes = 0
@@ -168,8 +180,11 @@ class Worker:
             if self._role != "effects":
                 group.create_task(self._consume())
                 group.create_task(self._learn_definitions())
+                group.create_task(self._presence().run())
             if self._effects is not None:
                 group.create_task(self._perform())
+            if self._callbacks is not None:
+                group.create_task(self._callbacks.run())
 
     async def _perform(self) -> None:
         assert self._effects is not None
@@ -222,6 +237,19 @@ class Worker:
             log.warning(words, error=f"{type(error).__name__}: {error}"[:300])
         return up
 
+    def _presence(self) -> Presence:
+        topics = self._settings.topics
+        return Presence(
+            kafka=self._kafka,
+            topic=topics["signals"],
+            commands_topic=topics["commands"],
+            producers=self._producer,
+            lanes=lambda: [
+                r.lane for r in (self._consumer.runners if self._consumer else ()) if r.state == "ready"
+            ],
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
     async def _consume(self) -> None:
         settings = self._settings
         self._consumer = CommandConsumer(
@@ -267,7 +295,12 @@ class Worker:
         )
 
 
-def effect_runner(settings: Settings, templates: Templates | None = None) -> EffectRunner:
+def effect_runner(
+    settings: Settings,
+    templates: Templates | None = None,
+    addresses: AddressBook | None = None,
+    providers: Sequence[Provider[Any]] = PROVIDERS,
+) -> EffectRunner:
     """A member of the effects group, as the settings permit it."""
     topics = settings.topics
     return EffectRunner(
@@ -293,6 +326,9 @@ def effect_runner(settings: Settings, templates: Templates | None = None) -> Eff
         metrics=_effect_metrics(),
         delivery=delivery_from(os.environ),
         templates=templates,
+        addresses=addresses,
+        customer_record=settings.customer_record,
+        providers=providers,
     )
 
 

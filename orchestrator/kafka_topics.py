@@ -12,6 +12,7 @@ from orchestrator.core.errors import ConfigurationError
 from orchestrator.settings import Settings
 
 _ASK_AGAIN, _ASK_AGAIN_EVERY_S = 6, 0.5
+_SIGNALS_KEPT_MS = str(3_600_000)
 _MAX_MESSAGE_BYTES = str(4 << 20)
 
 
@@ -23,6 +24,7 @@ def wanted(settings: Settings, lanes: int) -> list[NewTopic]:
         "commands": by_broker,
         "raw": by_broker,
         "outcomes": by_broker,
+        "signals": by_broker | {"retention.ms": _SIGNALS_KEPT_MS},  # nobody reads an old sign of life
         "snapshots": {"cleanup.policy": "compact", "max.message.bytes": _MAX_MESSAGE_BYTES},
     }
     own = [

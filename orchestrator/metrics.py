@@ -54,6 +54,7 @@ LANE_LAG = Gauge(
 FOLLOWER_LAG = Gauge(
     "journey_follower_lag_events", "Events in the log and not dealt with.", ["lane", "follower"]
 )
+SIGNALS = Counter("journey_signals_total", "Signs of life of participants, heard or unreadable.", ["result"])
 TIMERS_DUE = Counter("journey_timers_fired_total", "Timers that became commands.")
 TIMER_LATE_S = Histogram(
     "journey_timer_late_seconds", "From a timer's due time to its decision.", buckets=_SECONDS

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     effects_topic: str = "journeys.effects"
     dead_letters_topic: str = "journeys.dead-letters"
     raw_dead_letters_topic: str = "journey-dlq"
+    signals_topic: str = "journeys.signals"
     topic_replication: int = 1
     topic_retention_ms: int = 7 * 86_400_000
     default_organization: str = "default"
@@ -67,6 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     """0: any free port, printed at start; -1: none."""
+    callbacks_host: str = "127.0.0.1"
+    callbacks_port: int = -1
+    """Where providers' callbacks and customers' links come in (roles all and effects). 0: any free port; -1: none."""
     log_level: str = "INFO"
     log_format: str = "auto"
     """json, console, or auto: console at a terminal."""
@@ -104,6 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 TOPIC_SETTINGS = (
     "commands", "raw", "events", "outcomes", "snapshots", "effects", "dead_letters", "raw_dead_letters",
+    "signals",
 )  # fmt: skip
 PREFIX = "ORCHESTRATOR_"
 _PLAIN_NAMES = {

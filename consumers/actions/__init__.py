@@ -10,8 +10,11 @@ from consumers.actions.publish import PublishProvider
 from consumers.actions.send_email import SendEmailProvider
 from consumers.actions.send_push import SendPushProvider
 from consumers.actions.send_sms import SendSmsProvider
+from consumers.actions.siteverify import SiteverifyProvider
 from consumers.actions.start_journey import StartJourneyProvider
+from consumers.actions.trigger_campaign import TriggerCampaignProvider
 from consumers.actions.update_profile import UpdateProfileProvider
+from consumers.actions.verify_id_token import VerifyIdTokenProvider
 from consumers.actions.webhook import WebhookProvider
 
 PROVIDERS: tuple[Provider[Any], ...] = (
@@ -25,4 +28,7 @@ PROVIDERS: tuple[Provider[Any], ...] = (
     UpdateProfileProvider(),
     StartJourneyProvider(),
     LookupProfileProvider(),
+    VerifyIdTokenProvider(),
+    SiteverifyProvider(),
+    TriggerCampaignProvider(),
 )

@@ -10,9 +10,11 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 from msgspec import Struct
 
 from consumers.actions.access_tokens import AccessTokens
+from consumers.actions.address_book import AddressBook
 from consumers.actions.base import Context
 from consumers.actions.delivery_settings import DeliverySettings
 from consumers.actions.refusals import refuse
+from consumers.actions.smtp_pool import SmtpPool
 from consumers.actions.templates import Templates
 from orchestrator import __version__
 from orchestrator.core.errors import ConfigurationError
@@ -36,6 +38,8 @@ class Delivery(Struct):
     http: ClientSession  # for configured hosts: their addresses aren't judged, redirects aren't followed
     tls: ssl.SSLContext
     tokens: AccessTokens
+    smtp: SmtpPool
+    addresses: AddressBook | None = None  # None: nobody will ask whose number it was
     _http2: "httpx.AsyncClient | None" = None
 
     def http2(self) -> "httpx.AsyncClient":
@@ -57,6 +61,7 @@ class Delivery(Struct):
 
     async def close(self) -> None:
         """Ends the sessions."""
+        await self.smtp.close()
         if self._http2 is not None:
             await self._http2.aclose()
 
@@ -68,7 +73,9 @@ class DeliveryContext(Context, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def opened_delivery(settings: DeliverySettings, templates: Templates) -> AsyncIterator[Delivery]:
+async def opened_delivery(
+    settings: DeliverySettings, templates: Templates, addresses: AddressBook | None = None
+) -> AsyncIterator[Delivery]:
     """The sessions of a runner, until the block ends. Raises ConfigurationError if `ca_file` can't be read."""
     tls = _authorities(settings.ca_file)
     connector = TCPConnector(ssl=tls, limit=0)  # the runner bounds the calls
@@ -79,7 +86,15 @@ async def opened_delivery(settings: DeliverySettings, templates: Templates) -> A
         auto_decompress=False,
         headers={"User-Agent": f"journey-orchestrator/{__version__}"},
     ) as http:
-        delivery = Delivery(settings=settings, templates=templates, http=http, tls=tls, tokens=AccessTokens())
+        delivery = Delivery(
+            settings=settings,
+            templates=templates,
+            http=http,
+            tls=tls,
+            tokens=AccessTokens(),
+            smtp=SmtpPool(settings.smtp, tls),
+            addresses=addresses,
+        )
         try:
             yield delivery
         finally:

@@ -13,6 +13,7 @@ from consumers.actions.delivery_settings import (
     SmtpSettings,
     TwilioSettings,
 )
+from consumers.actions.proof_settings import proofs_from
 from orchestrator.core.errors import ConfigurationError
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -58,5 +59,6 @@ def delivery_from(environ: Mapping[str, str]) -> DeliverySettings:
         fcm=FcmSettings(**values["fcm"]),
         apns=ApnsSettings(**values["apns"]),
         links=LinkSettings(**values["links"]),
+        proofs=proofs_from(environ),
         ca_file=environ.get(CA_FILE_VARIABLE, ""),
     )

@@ -3,6 +3,7 @@
 These hosts are trusted because an operator configured them; what a definition names is never called from here.
 """
 
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from typing import Any, Literal
@@ -11,11 +12,14 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import fields
 
+from consumers.actions.proof_settings import ProofSettings
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.messages.addresses import is_address
 
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEY_BYTES_MIN = 32
+_CONNECTIONS_MAX = 256
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRETS = frozenset({"password", "auth_token", "service_account", "key", "keys"})
 
 
@@ -52,6 +56,10 @@ class SmtpSettings(_Secretive, frozen=True, kw_only=True):
     sender: str = ""  # From of templates without one: "Shop <news@example.com>"
     hello_name: str = "localhost"  # what the server is told in EHLO
     connect_timeout_s: float = 10.0
+    connections: int = 8  # at a time; kept open for `idle_s` after a mail
+    idle_s: float = 30.0
+    relay: Literal["", "ses", "sendgrid"] = ""  # whose headers a mail carries, so that reports name it
+    configuration_set: str = ""  # of SES: where its events go
 
     def __post_init__(self) -> None:
         if self.username and self.security == "none":
@@ -64,6 +72,15 @@ class SmtpSettings(_Secretive, frozen=True, kw_only=True):
             )
         if not self.connect_timeout_s > 0:
             raise ConfigurationError("smtp.connect_timeout_s must be above 0")
+        if not 1 <= self.connections <= _CONNECTIONS_MAX or self.idle_s < 0:
+            raise ConfigurationError(
+                f"smtp.connections (ORCHESTRATOR_SMTP_CONNECTIONS) must be 1 to {_CONNECTIONS_MAX},"
+                " smtp.idle_s (ORCHESTRATOR_SMTP_IDLE_S) not below 0"
+            )
+        if self.configuration_set and not _PLAIN_NAME.fullmatch(self.configuration_set):
+            raise ConfigurationError(
+                "smtp.configuration_set (ORCHESTRATOR_SMTP_CONFIGURATION_SET): up to 64 letters, digits, '-' or '_'"
+            )
 
 
 class TwilioSettings(_Secretive, frozen=True, kw_only=True):
@@ -73,7 +90,7 @@ class TwilioSettings(_Secretive, frozen=True, kw_only=True):
     auth_token: str = ""
     messaging_service_sid: str = ""
     sender: str = ""  # a number (+1…) or a name
-    status_callback_url: str = ""  # where delivery reports go; a sealed effect id is added as `effect`
+    status_callback_url: str = ""  # where reports go, if not to our own page; a token is added as `effect`
     base_url: str = "https://api.twilio.com"
 
     def __post_init__(self) -> None:
@@ -109,13 +126,21 @@ class ApnsSettings(_Secretive, frozen=True, kw_only=True):
 
 
 class LinkSettings(_Secretive, frozen=True, kw_only=True):
-    """Links that come back: unsubscribing and delivery reports. The first of `keys` seals, any of them opens."""
+    """Links that come back: unsubscribing, opens, clicks and reports. The first of `keys` seals, any of them opens."""
 
-    unsubscribe_url: str = ""  # a token is added as its last path segment
+    base_url: str = ""  # where the public reaches our own pages and callbacks
+    track_opens: bool = False
+    track_clicks: bool = False
+    unsubscribe_url: str = ""  # a page of your own: a token is added as its last path segment
     keys: str = ""  # base64 of 32 to 64 random bytes each, split by a space while rotating
 
     def __post_init__(self) -> None:
         _check_url("links.unsubscribe_url (ORCHESTRATOR_UNSUBSCRIBE_URL)", self.unsubscribe_url)
+        _check_url("links.base_url (ORCHESTRATOR_LINKS_BASE_URL)", self.base_url)
+        if any(mark in self.base_url for mark in "?#"):
+            raise ConfigurationError(
+                "links.base_url (ORCHESTRATOR_LINKS_BASE_URL): leave out what follows ? or #"
+            )
         for key in self.keys.split():
             try:
                 long_enough = len(b64decode(key, validate=True)) >= _KEY_BYTES_MIN
@@ -125,10 +150,17 @@ class LinkSettings(_Secretive, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"links.keys (ORCHESTRATOR_LINK_KEYS): each key is base64 of {_KEY_BYTES_MIN} to 64 random bytes"
                 )
-        if self.unsubscribe_url and not self.keys:
+        if (self.unsubscribe_url or self.base_url) and not self.keys:
             raise ConfigurationError(
-                "links.keys (ORCHESTRATOR_LINK_KEYS): unsubscribe links need a key to be sealed"
+                "links.keys (ORCHESTRATOR_LINK_KEYS): unsubscribe links and others need a key to be sealed"
             )
+
+    @property
+    def unsubscribe_page(self) -> str:
+        """The address that an unsubscribe token is added to; "" without one."""
+        if self.unsubscribe_url:
+            return self.unsubscribe_url.rstrip("/")
+        return f"{self.base_url.rstrip('/')}/u" if self.base_url else ""
 
 
 class DeliverySettings(Struct, frozen=True, kw_only=True):
@@ -139,6 +171,7 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
     fcm: FcmSettings = FcmSettings()
     apns: ApnsSettings = ApnsSettings()
     links: LinkSettings = LinkSettings()
+    proofs: ProofSettings = ProofSettings()
     ca_file: str = ""  # PEM of authorities beside the system's, for all of them
     connect_timeout_s: float = 5.0
     max_response_bytes: int = 65_536

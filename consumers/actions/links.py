@@ -1,6 +1,6 @@
 """Tokens in links that come back to us: sealed, so that a URL shows nothing of whom it is about, nor can be made up.
 
-AES-SIV needs no nonce: the same link for the same customer each time, and no chance for a repeated nonce to hurt.
+AES-SIV needs no nonce: the same link for the same message each time, and no chance for a repeated nonce to hurt.
 """
 
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
@@ -15,10 +15,9 @@ from msgspec import Struct
 from orchestrator.core.addresses import CUSTOMER, RESOURCE, Owner, customer, resource
 from orchestrator.core.errors import Malformed, OrchestratorError
 
-TOKEN_CHARS_MAX = 1_600
+TOKEN_CHARS_MAX = 4_000  # an address of 2,000 characters and a message fit
 _UNSUBSCRIBE = b"unsubscribe.v1"
-_REPORT = b"report.v1"
-_OWNERS: dict[str, Callable[[str, str], Owner]] = {CUSTOMER: customer, RESOURCE: resource}
+OWNERS: dict[str, Callable[[str, str], Owner]] = {CUSTOMER: customer, RESOURCE: resource}
 
 
 class InvalidToken(OrchestratorError):
@@ -37,41 +36,28 @@ def make_token(subscription: Subscription, keys: str) -> str:
     """The token of an unsubscribe link. `keys` as in LinkSettings; the first one seals."""
     owner = subscription.owner
     fields = (owner.organization, owner.scope, owner.id, subscription.channel, subscription.template)
-    return _seal(_UNSUBSCRIBE, fields, keys)
+    return seal(_UNSUBSCRIBE, fields, keys)
 
 
 def read_token(token: str, keys: str) -> Subscription:
     """Whom an unsubscribe link is about. Raises InvalidToken."""
-    fields = _open(_UNSUBSCRIBE, token, keys)
+    fields = unseal(_UNSUBSCRIBE, token, keys)
     try:
         organization, scope, identity, channel, template = fields
-        owner = _OWNERS[scope](organization, identity)
+        owner = OWNERS[scope](organization, identity)
         return Subscription(owner, channel, template)
     except (KeyError, ValueError, Malformed):
         raise InvalidToken("not a subscription") from None
 
 
-def make_report_token(stream: str, effect: str, keys: str) -> str:
-    """The token of a delivery report: which effect of which stream it tells about."""
-    return _seal(_REPORT, (stream, effect), keys)
-
-
-def read_report_token(token: str, keys: str) -> tuple[str, str]:
-    """The stream (text form) and effect of a delivery report. Raises InvalidToken."""
-    fields = _open(_REPORT, token, keys)
-    try:
-        stream, effect = fields
-    except ValueError:
-        raise InvalidToken("not a report") from None
-    return stream, effect
-
-
-def _seal(purpose: bytes, fields: tuple[str, ...], keys: str) -> str:
+def seal(purpose: bytes, fields: tuple[str, ...], keys: str) -> str:
+    """A token of these fields, none of which holds a NUL; good for this purpose alone."""
     sealed = _ciphers(keys)[0].encrypt("\x00".join(fields).encode(), [purpose])
     return urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def _open(purpose: bytes, token: str, keys: str) -> list[str]:
+def unseal(purpose: bytes, token: str, keys: str) -> list[str]:
+    """The fields of a token. Raises InvalidToken."""
     if len(token) > TOKEN_CHARS_MAX or not token.isascii():
         raise InvalidToken("too long, or not of our alphabet")
     try:

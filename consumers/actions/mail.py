@@ -1,6 +1,7 @@
 """An email as bytes: headers nobody can add to, a Message-ID that all attempts share, one-click unsubscribe."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage as Mime
@@ -8,6 +9,8 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from hashlib import blake2b
 
+from consumers.actions.delivery_settings import SmtpSettings
+from consumers.actions.references import REFERENCE_HEADER
 from consumers.actions.refusals import refuse
 from orchestrator.messages import EmailMessage
 
@@ -17,6 +20,8 @@ _DOMAIN = re.compile(
     r"(?=.{1,190}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
 _URL = re.compile(r"https?://[!-;=?-~]{1,900}")  # printable ASCII without spaces and angle brackets
+_PIECE = 180  # of a token on one line
+_END, _FOLD = "\r\n", "\r\n "
 _POLICY = SMTP.clone(cte_type="7bit")  # any server takes it, 8BITMIME or not
 
 
@@ -60,8 +65,12 @@ def mail(
     idempotency_key: str,
     now_ms: int,
     unsubscribe_url: str = "",
+    reference: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The mail as it goes over the wire. `to` is from `address_of`. Raises Refused: header_refused."""
+    """The mail as it goes over the wire. `to` is from `address_of`; `reference`: headers by which reports name it.
+
+    Raises Refused: header_refused.
+    """
     mime = Mime(policy=_POLICY)
     try:
         mime["From"] = sender
@@ -79,7 +88,7 @@ def mail(
         if message.text is not None and message.html is not None:
             mime.add_alternative(message.html, subtype="html")
             mime.set_boundary(f"=_{_digest(idempotency_key)}")
-        return _unsubscribe_headers(unsubscribe_url) + mime.as_bytes()
+        return _unsubscribe_headers(unsubscribe_url) + _folded(reference or {}) + mime.as_bytes()
     except (ValueError, UnicodeError) as error:
         raise refuse("header_refused", type(error).__name__) from error
 
@@ -93,6 +102,23 @@ def _unsubscribe_headers(url: str) -> bytes:
             "header_refused", "the unsubscribe link holds a character that no link may hold, or is too long"
         )
     return f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode()
+
+
+def reference_headers(token: str, smtp: SmtpSettings) -> dict[str, str]:
+    """The headers that carry a message's token to its relay and back; a blank in a token is none of it."""
+    parts = " ".join(token[at : at + _PIECE] for at in range(0, len(token), _PIECE))
+    headers = {REFERENCE_HEADER: parts}
+    if smtp.relay == "sendgrid":
+        headers["X-SMTPAPI"] = f'{{"unique_args": {{"reference": "{parts}"}}}}'
+    if smtp.relay == "ses" and smtp.configuration_set:
+        headers["X-SES-CONFIGURATION-SET"] = smtp.configuration_set
+    return headers
+
+
+def _folded(headers: Mapping[str, str]) -> bytes:
+    """By hand, for the same reason; a line is broken at blanks, which no token holds."""
+    lines = (f"{name}: {value.replace(' ', _FOLD)}{_END}" for name, value in headers.items())
+    return "".join(lines).encode()
 
 
 def _digest(key: str) -> str:

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import (
@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from consumers.actions.answers import retry_after_ms
 from consumers.actions.base import Failed
-from consumers.actions.delivery import Delivery
 from consumers.actions.refusals import Refused
+
+if TYPE_CHECKING:
+    from consumers.actions.delivery import Delivery
 
 MARGIN = 0.95  # of the effect's time: a call that ends by itself can say whether anything was sent
 
@@ -36,7 +38,7 @@ class Answer(Struct, frozen=True):
 
 
 async def post(
-    delivery: Delivery,
+    delivery: "Delivery",
     url: str,
     *,
     timeout_ms: int,

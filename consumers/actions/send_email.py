@@ -8,10 +8,17 @@ from msgspec import Struct
 from consumers.actions.base import Context, Done, EffectRequest, Ending
 from consumers.actions.contents import MessageParams, rendered
 from consumers.actions.delivery import Delivery, delivery_of
-from consumers.actions.links import Subscription, make_token
-from consumers.actions.mail import address_of, mail, message_id, named_address
+from consumers.actions.mail import address_of, mail, message_id, named_address, reference_headers
+from consumers.actions.references import (
+    REPORT,
+    Reference,
+    make_reference,
+    make_unsubscribe,
+    reference_of,
+)
 from consumers.actions.refusals import Refused, refuse
-from consumers.actions.smtp import Envelope, deliver
+from consumers.actions.smtp import Envelope
+from consumers.actions.tracking import tracked
 from orchestrator.messages import UNSUBSCRIBE_URL, EmailMessage
 
 
@@ -41,7 +48,7 @@ class SendEmailProvider:
             envelope, about = await _envelope(request, params, delivery, context.now_ms())
         except Refused as refused:
             return refused.failed
-        ending = await deliver(envelope, delivery.settings.smtp, delivery.tls, request.timeout_ms / 1000)
+        ending = await delivery.smtp.deliver(envelope, request.timeout_ms / 1000)
         return Done(about) if isinstance(ending, Done) else ending
 
 
@@ -53,7 +60,8 @@ async def _envelope(
     if not params.to:
         raise refuse("missing_address", "the customer has no email address")
     to = address_of(params.to)
-    link = _link(request, params, delivery)
+    reference = reference_of(request, "email", params.template, params.to)
+    link = _link(reference, delivery)
     own: dict[str, Any] = {
         name: value
         for name in ("subject", "html", "text", "reply_to", "list_unsubscribe")
@@ -66,6 +74,11 @@ async def _envelope(
     assert isinstance(message, EmailMessage)
     if message.list_unsubscribe and not link:
         raise refuse("not_configured", "the mail needs an unsubscribe link, and the settings have none")
+    links = delivery.settings.links
+    if message.html is not None:
+        html = tracked(message.html, reference, links, keep=link)
+        message = msgspec.structs.replace(message, html=html)
+    token = make_reference(reference, REPORT, links.keys) if links.base_url else ""
     sender = named_address(message.sender or delivery.settings.smtp.sender)
     data = mail(
         message,
@@ -75,15 +88,15 @@ async def _envelope(
         idempotency_key=request.idempotency_key,
         now_ms=now_ms,
         unsubscribe_url=link if message.list_unsubscribe else "",
+        reference=reference_headers(token, delivery.settings.smtp) if token else None,
     )
     about = {"message_id": message_id(request.idempotency_key, sender), **about}
     return Envelope(sender.addr_spec, to, data), about
 
 
-def _link(request: EffectRequest, params: EmailParams, delivery: Delivery) -> str:
+def _link(reference: Reference, delivery: Delivery) -> str:
     """The customer's unsubscribe link; "" where the settings have none."""
     links = delivery.settings.links
-    if not links.unsubscribe_url:
+    if not links.unsubscribe_page:
         return ""
-    token = make_token(Subscription(request.stream.owner, "email", params.template), links.keys)
-    return f"{links.unsubscribe_url.rstrip('/')}/{token}"
+    return f"{links.unsubscribe_page}/{make_unsubscribe(reference, links.keys)}"

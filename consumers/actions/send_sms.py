@@ -11,8 +11,8 @@ from consumers.actions.base import Context, Done, EffectRequest, Ending, Failed
 from consumers.actions.contents import MessageParams, rendered
 from consumers.actions.delivery import Delivery, delivery_of
 from consumers.actions.delivery_settings import TwilioSettings
-from consumers.actions.links import make_report_token
 from consumers.actions.provider_calls import Answer, post, server_fault
+from consumers.actions.references import REPORT, Reference, make_reference, reference_of
 from consumers.actions.refusals import Refused, Undeliverable, refuse
 from orchestrator.messages import SmsMessage
 
@@ -45,7 +45,9 @@ class SendSmsProvider:
             delivery = delivery_of(context)
             account = delivery.settings.twilio
             number = _number(params.to)
-            form, about = await _form(request, params, number, delivery)
+            reference = reference_of(request, "sms", params.template, params.to or "")
+            form, about = await _form(params, number, reference, delivery)
+            await _remember(reference, delivery)
             answer = await post(
                 delivery,
                 f"{account.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account.account_sid, safe='')}/Messages.json",
@@ -69,7 +71,7 @@ def _number(to: str | None) -> str:
 
 
 async def _form(
-    request: EffectRequest, params: SmsParams, number: str, delivery: Delivery
+    params: SmsParams, number: str, reference: Reference, delivery: Delivery
 ) -> tuple[dict[str, str], dict[str, Any]]:
     account = delivery.settings.twilio
     sender = _sender(account)
@@ -77,11 +79,26 @@ async def _form(
     message, about = await rendered("sms", params, own, delivery)
     assert isinstance(message, SmsMessage)
     form = {"To": number, "Body": message.text, **sender}
-    if account.status_callback_url and delivery.settings.links.keys:
-        token = make_report_token(request.stream.text, request.effect, delivery.settings.links.keys)
-        mark = "&" if "?" in account.status_callback_url else "?"
-        form["StatusCallback"] = f"{account.status_callback_url}{mark}{urlencode({'effect': token})}"
+    if (page := _report_page(delivery)) and delivery.settings.links.keys:
+        token = make_reference(reference, REPORT, delivery.settings.links.keys)
+        form["StatusCallback"] = f"{page}{'&' if '?' in page else '?'}{urlencode({'effect': token})}"
     return form, about
+
+
+def _report_page(delivery: Delivery) -> str:
+    base = delivery.settings.links.base_url.rstrip("/")
+    return delivery.settings.twilio.status_callback_url or (f"{base}/callbacks/twilio" if base else "")
+
+
+async def _remember(reference: Reference, delivery: Delivery) -> None:
+    """Before the text goes: a STOP that comes back names the number alone. Raises Refused; nothing was sent."""
+    if delivery.addresses is None:
+        return
+    try:
+        await delivery.addresses.remember(reference)
+    except Exception as error:  # whatever a store raises while it is away
+        failed = Failed("address_book_unavailable", type(error).__name__, retryable=True)
+        raise Refused(failed) from error
 
 
 def _sender(account: TwilioSettings) -> dict[str, str]:

@@ -1,22 +1,19 @@
-"""One mail over SMTP: what the server said, or at which step the connection went."""
+"""One mail over an SMTP connection: what the server said, or at which step the connection went."""
 
-import asyncio
 import re
 import ssl
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from consumers.actions.base import Done, Ending, Failed
+from consumers.actions.base import Failed
 from consumers.actions.delivery_settings import SmtpSettings
-from consumers.actions.provider_calls import MARGIN, caused_by_tls
+from consumers.actions.provider_calls import caused_by_tls
 from consumers.actions.refusals import Undeliverable
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTP
 
-QUIT_TIMEOUT_S = 1.0
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 # RFC 3463: no such mailbox, host or syntax; moved; null MX; mailbox disabled. Policy (5.7.x) says nothing of the address.
@@ -31,16 +28,16 @@ class Envelope(Struct, frozen=True):
     data: bytes
 
 
-class _Progress:
+class Progress:
     """How far a delivery came: from `data` on, the mail may have been taken."""
 
     step = "connect"
 
 
-async def deliver(
-    envelope: Envelope, settings: SmtpSettings, tls: ssl.SSLContext, timeout_s: float
-) -> Ending:
-    """Done once the server has taken the mail; else the named failure. Never raises for what a server does."""
+async def connected(
+    settings: SmtpSettings, tls: ssl.SSLContext, timeout_s: float, progress: Progress
+) -> "SMTP":
+    """A connection that is secured and logged in as the settings ask. Raises what aiosmtplib raises."""
     import aiosmtplib  # noqa: PLC0415  few runners send mail
 
     client = aiosmtplib.SMTP(
@@ -52,38 +49,44 @@ async def deliver(
         start_tls=False,  # asked for below, as a step of its own
         tls_context=tls,
     )
-    progress = _Progress()
     try:
-        async with asyncio.timeout(timeout_s * MARGIN):
-            await _deliver(client, envelope, settings, progress)
-    except aiosmtplib.SMTPResponseException as refusal:
-        return _refusal(progress.step, refusal.code, str(refusal.message))
-    except (ssl.SSLError, OSError, TimeoutError, ValueError) as error:  # the library's lost connections too
-        return _fault(progress.step, error)
-    except aiosmtplib.SMTPException as error:  # the server doesn't offer what is asked for
-        word = "tls_failed" if progress.step == "starttls" else "smtp_unsupported"
-        return Failed(word, f"{type(error).__name__} at {progress.step}", in_doubt=progress.step == "data")
-    finally:
+        progress.step = "connect"
+        await client.connect(timeout=settings.connect_timeout_s)
+        if settings.security == "starttls":
+            progress.step = "starttls"
+            await client.starttls()
+        if settings.username:
+            progress.step = "login"
+            await client.login(settings.username, settings.password)
+    except BaseException:
         client.close()
-    return Done()
+        raise
+    return client
 
 
-async def _deliver(client: "SMTP", envelope: Envelope, settings: SmtpSettings, progress: _Progress) -> None:
-    await client.connect(timeout=settings.connect_timeout_s)
-    if settings.security == "starttls":
-        progress.step = "starttls"
-        await client.starttls()
-    if settings.username:
-        progress.step = "login"
-        await client.login(settings.username, settings.password)
+async def hand_over(client: "SMTP", envelope: Envelope, progress: Progress, timeout_s: float) -> None:
+    """One mail. Raises what aiosmtplib raises; `progress` then says at which step."""
     progress.step = "sender"
-    await client.mail(envelope.sender)
+    await client.mail(envelope.sender, timeout=timeout_s)
     progress.step = "recipient"
-    await client.rcpt(envelope.recipient)
+    await client.rcpt(envelope.recipient, timeout=timeout_s)
     progress.step = "data"
-    await client.data(envelope.data)
-    with suppress(Exception):  # the mail is taken: how the goodbye goes changes nothing
-        await client.quit(timeout=QUIT_TIMEOUT_S)
+    await client.data(envelope.data, timeout=timeout_s)
+
+
+def failure(step: str, error: Exception) -> Failed:
+    """The named failure for whatever a delivery raised; `step` is how far it came."""
+    import aiosmtplib  # noqa: PLC0415  few runners send mail
+
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return _refusal(step, error.code, str(error.message))
+    if isinstance(
+        error, (ssl.SSLError, OSError, TimeoutError, ValueError)
+    ):  # the library's lost connections too
+        return _fault(step, error)
+    # The server doesn't offer what is asked for.
+    word = "tls_failed" if step == "starttls" else "smtp_unsupported"
+    return Failed(word, f"{type(error).__name__} at {step}", in_doubt=step == "data")
 
 
 def _refusal(step: str, code: int, text: str) -> Failed:

@@ -13,6 +13,7 @@ from consumers.actions.base import ActionParams, Context, Deferred, EffectReques
 from consumers.effects.lane import Lane
 from consumers.effects.metrics import EffectMetrics
 from consumers.effects.records import Out, Unreadable, dead_letter, result
+from consumers.effects.suppressions import suppressions
 from orchestrator.effect_settings import EffectTopics
 
 Commit = Callable[[Lane, int], Awaitable[bool]]
@@ -40,7 +41,9 @@ class Performer:
         commit: Commit,
         send: SendOut,
         metrics: EffectMetrics,
+        customer_record: str = "",
     ) -> None:
+        self._record = customer_record
         self._providers = {provider.name: provider for provider in providers}
         self._context = context
         self._topics = topics
@@ -139,6 +142,11 @@ class Performer:
                 effect=request.effect,
                 attempt=request.attempt,
             )
+        # Told first: whoever hears the answer finds the address suppressed.
+        for command in suppressions(request, ending, self._record, self._context.now_ms()):
+            told = Out(self._topics.commands, command.key, command.value, command.headers)
+            if not await self._send(told, lambda: lane.closed):
+                return False
         if not await self._send(out, lambda: lane.closed):
             return False
         lane.finish(offset)

@@ -83,7 +83,9 @@ def decode(record: ConsumerRecord, max_timeout_ms: int) -> EffectRequest:
     )
 
 
-def result(request: EffectRequest, ending: Done | Failed, *, at_most_once: bool, now_ms: int, topic: str) -> Out:
+def result(
+    request: EffectRequest, ending: Done | Failed, *, at_most_once: bool, now_ms: int, topic: str
+) -> Out:
     """The command that tells the journey how its effect ended; `(source, id)` makes repeats harmless."""
     data: dict[str, Any] = {"effect": request.effect, "attempt": request.attempt}
     match ending:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from consumers.actions import PROVIDERS
+from consumers.actions.address_book import AddressBook
 from consumers.actions.base import Context, EffectRequest, Provider
 from consumers.actions.delivery import DeliveryContext, opened_delivery
 from consumers.actions.delivery_settings import DeliverySettings
@@ -44,6 +45,7 @@ class EffectRunnerStalled(OrchestratorError):
 class EffectRunner:
     """One member of the effects consumer group. `kafka` holds aiokafka's connection and security arguments.
 
+    `customer_record` is the record told of dead addresses, "" for none; `addresses` remembers who texts went to.
     `run` returns after `request_stop`, raises EffectRunnerStalled when stuck, and waits while Kafka is gone.
     Everything it must not lose is in Kafka: it may be killed at any time.
     """
@@ -59,6 +61,8 @@ class EffectRunner:
         lookup: Lookup | None = None,
         delivery: DeliverySettings | None = None,
         templates: Templates | None = None,
+        addresses: AddressBook | None = None,
+        customer_record: str = "",
     ) -> None:
         self._kafka = kafka
         self._topics = topics
@@ -68,6 +72,8 @@ class EffectRunner:
         self._lookup = lookup
         self._delivery = delivery or DeliverySettings()
         self._templates = templates or FixedTemplates()
+        self._addresses = addresses
+        self._customer_record = customer_record
         self._stop = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
         self._jobs: dict[Place, asyncio.Task[bool]] = {}
@@ -96,7 +102,7 @@ class EffectRunner:
         try:
             async with (
                 guarded_session(self._settings, self._lookup) as http,
-                opened_delivery(self._delivery, self._templates) as delivery,
+                opened_delivery(self._delivery, self._templates, self._addresses) as delivery,
             ):
                 context = DeliveryContext(
                     settings=self._settings,
@@ -142,6 +148,7 @@ class EffectRunner:
             commit=group.commit_at,
             send=sender.send,
             metrics=self._metrics,
+            customer_record=self._customer_record,
         )
         assert self._failure is not None
         polling = asyncio.create_task(self._poll(group, performer), name="effects-poll")

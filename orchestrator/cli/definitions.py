@@ -47,6 +47,12 @@ def publish(files: Files, data: Data = DATA_DIR, output: Output = TABLE) -> None
     documents = [(file, _document(file)) for file in files]
 
     async def work(_settings: Any, databases: Any) -> list[dict[str, Any]]:
+        refused = [
+            row for file, document in documents for row in _unpublished(databases, file, document, documents)
+        ]
+        if refused:
+            _tell(files, refused, stderr=True)
+            raise typer.Exit(1)
         return [{"file": str(file), **publish_document(databases, document)} for file, document in documents]
 
     with connected(data) as settings:
@@ -180,6 +186,21 @@ def _problems(file: Path) -> list[dict[str, Any]]:
             "message": problem.message, "cure": problem.cure,
         }
         for problem in report.problems
+    ]  # fmt: skip
+
+
+def _unpublished(
+    databases: Any, file: Path, document: dict[str, Any], beside: list[tuple[Path, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Problems with what a document names and nobody has published."""
+    from orchestrator.cli import campaign_templates
+
+    return [
+        {
+            "file": str(file), "line": None, "severity": problem.severity, "pointer": problem.pointer,
+            "message": problem.message, "cure": problem.cure,
+        }
+        for problem in campaign_templates.problems(databases, document, [one for _, one in beside])
     ]  # fmt: skip
 
 

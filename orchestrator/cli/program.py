@@ -3,14 +3,17 @@
 import typer
 
 from orchestrator.cli import (
+    bulk,
     commands,
     definitions,
     demo,
     dlq,
     doctor,
+    flows,
     history,
     journeys,
     lanes,
+    messages,
     replay,
     servers,
 )
@@ -36,6 +39,9 @@ NOUNS = (
     ("definitions", definitions),
     ("commands", commands),
     ("journeys", journeys),
+    ("flows", flows),
+    ("bulk", bulk),
+    ("messages", messages),
     ("dlq", dlq),
     ("lanes", lanes),
 )

@@ -1,6 +1,6 @@
 """Resources: aggregates many customers share, which may be too large to copy at every event."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -30,6 +30,18 @@ class ResourceKind:
     def capture(self, state: Any) -> Summary:
         """A small picture of the state that stays as it is."""
         raise NotImplementedError
+
+    def presence_timeout_ms(self, state: Any) -> int:  # noqa: ARG002
+        """How long somebody may give no sign of life and still count as present; 0: nobody has to give any."""
+        return 0
+
+    def awaited(self, state: Any) -> Sequence[str]:  # noqa: ARG002
+        """Participants who have to give signs of life and aren't noted as absent."""
+        return ()
+
+    def noted_absent(self, state: Any) -> Sequence[str]:  # noqa: ARG002
+        """Participants who are noted as absent and could still come back."""
+        return ()
 
     def dump(self, state: Any) -> dict[str, Any]:  # noqa: ARG002
         """Nothing: no snapshot is kept."""

@@ -12,6 +12,7 @@ from orchestrator.definitions.documents import Document, InvalidDocument, read
 from orchestrator.definitions.problems import problems_of
 from orchestrator.journeys import KINDS
 from orchestrator.messages import TEMPLATE
+from orchestrator.messages.campaign import CAMPAIGN
 
 
 class DocumentKind(Protocol):
@@ -24,7 +25,7 @@ class DocumentKind(Protocol):
 
 
 _JOURNEYS = {kind.name: kind for kind in KINDS}
-_KINDS: dict[str, DocumentKind] = {**_JOURNEYS, TEMPLATE.name: TEMPLATE}
+_KINDS: dict[str, DocumentKind] = {**_JOURNEYS, TEMPLATE.name: TEMPLATE, CAMPAIGN.name: CAMPAIGN}
 
 
 class Report(Struct, frozen=True):

@@ -59,6 +59,7 @@ class Frames:
         self._record = record
         self._record_readers = frozenset(name for name, kind in kinds.items() if kind.reads_record)
         self._frames: OrderedDict[str, Frame] = OrderedDict()
+        self._resources: dict[str, Frame] = {}  # those of them that are any
 
     def __getitem__(self, text: str) -> Frame:
         """Of a stream that `bring` brought in."""
@@ -66,11 +67,17 @@ class Frames:
 
     def clear(self) -> None:
         self._frames.clear()
+        self._resources.clear()
 
     def trim(self) -> None:
         """Let those go that were used longest ago."""
         while len(self._frames) > self._size:
-            self._frames.popitem(last=False)
+            text, _ = self._frames.popitem(last=False)
+            self._resources.pop(text, None)
+
+    def resources(self) -> list[Frame]:
+        """The resources among them, as they stand; a batch under way may have changed them."""
+        return list(self._resources.values())
 
     def record_of(self, owner: Owner) -> Mapping[str, Any]:
         """Of the owner of a stream that `bring` brought in: its record came with it."""
@@ -95,6 +102,8 @@ class Frames:
             return
         for frame in await self.read(list(cold.values())):
             frames[frame.stream.text] = frame
+            if isinstance(frame.kind, ResourceKind):
+                self._resources[frame.stream.text] = frame
 
     async def read(self, streams: Sequence[Stream]) -> list[Frame]:
         """These streams as the log has them, beside the cache."""

@@ -250,6 +250,10 @@ class Lane:
             self._keys.forget(DAY)
         return forgotten
 
+    def resources(self) -> list[Frame]:
+        """The resources in memory, for who only looks; a batch under way may have changed them."""
+        return self._frames.resources()
+
     def forget(self) -> None:
         """Drop what is cached of journeys and keys: an operator may have erased keys meanwhile."""
         self._frames.clear()

@@ -120,4 +120,16 @@ CREATE TABLE IF NOT EXISTS orchestrator.definitions (
     revision bigserial NOT NULL,
     PRIMARY KEY (kind, id, version)
 );
+CREATE TABLE IF NOT EXISTS orchestrator.addresses (
+    pseudonym bytea NOT NULL,
+    owner text NOT NULL,
+    channel text NOT NULL,
+    stream text NOT NULL,
+    effect text NOT NULL,
+    action text NOT NULL,
+    template text NOT NULL,
+    sent timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (pseudonym, owner)
+);
+CREATE INDEX IF NOT EXISTS addresses_by_owner ON orchestrator.addresses (owner);
 """

@@ -2,9 +2,10 @@
 
 from orchestrator.core.decider import JourneyKind
 from orchestrator.customers import POINTS, RECORD
+from orchestrator.journeys.bulk import BULK
 from orchestrator.journeys.flow import FLOW
 from orchestrator.journeys.lifecycle import LIFECYCLE
 
-KINDS: tuple[JourneyKind, ...] = (LIFECYCLE, FLOW, RECORD, POINTS)
+KINDS: tuple[JourneyKind, ...] = (LIFECYCLE, FLOW, RECORD, POINTS, BULK)
 
-__all__ = ["FLOW", "KINDS", "LIFECYCLE"]
+__all__ = ["BULK", "FLOW", "KINDS", "LIFECYCLE"]

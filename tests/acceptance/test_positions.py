@@ -345,7 +345,9 @@ async def test_positions_never_go_back_over_restarts(one: World) -> None:
         await one.start()
         await one.send(customer, "ask", id=f"k-{n}")
         await one.settled()
-        await one.until(lambda: {_at(one, 0, f"out:{name}") for name in followers} == {_at(one, 0, "log")}, "saved")
+        await one.until(
+            lambda: {_at(one, 0, f"out:{name}") for name in followers} == {_at(one, 0, "log")}, "saved"
+        )
         await one.stop()
         now = {r["name"]: int(r["at"]) for r in one.rows("SELECT name, at FROM lane_000.positions")}
         assert all(now[name] >= at for name, at in last.items() if name != "suspect")

@@ -41,7 +41,7 @@ def test_documents_show_only_commands_that_exist() -> None:
     wrong = []
     for document in documents:
         for words in re.findall(
-            r"(?:`|^\$ |^|bin/)orchestrator ([a-z][a-z ]*)", document.read_text(), re.MULTILINE
+            r"(?:`|^\$ |^|bin/)orchestrator ([a-z][a-z -]*)", document.read_text(), re.MULTILINE
         ):
             noun, *rest = words.split()
             if noun in known[""] or (noun in known and (not rest or rest[0] in known[noun])):

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from consumers.actions.links import (
     InvalidToken,
     Subscription,
-    make_report_token,
     make_token,
-    read_report_token,
     read_token,
 )
-from orchestrator.core.addresses import customer
+from consumers.actions.references import REPORT, Reference, make_reference, read_reference
+from orchestrator.core.addresses import customer, parse_stream
 from tests.effects.calling import STREAM
 from tests.providers.stage import new_key
 
@@ -74,7 +73,7 @@ def test_nonsense_is_refused(token: str) -> None:
     with pytest.raises(InvalidToken):
         read_token(token, KEY)
     with pytest.raises(InvalidToken):
-        read_report_token(token, KEY)
+        read_reference(token, REPORT, KEY)
 
 
 def test_keys_are_rotated() -> None:
@@ -89,10 +88,11 @@ def test_keys_are_rotated() -> None:
 
 def test_purposes_are_apart() -> None:
     """A delivery report's token doesn't unsubscribe anybody, and the other way round."""
-    report = make_report_token(STREAM, "3-1", KEY)
-    assert read_report_token(report, KEY) == (STREAM, "3-1")
+    reference = Reference(parse_stream(STREAM), "3-1", "send_welcome", "sms")
+    report = make_reference(reference, REPORT, KEY)
+    assert read_reference(report, REPORT, KEY) == reference
     assert "cus-1" not in report
     with pytest.raises(InvalidToken):
         read_token(report, KEY)
     with pytest.raises(InvalidToken):
-        read_report_token(make_token(ANNA, KEY), KEY)
+        read_reference(make_token(ANNA, KEY), REPORT, KEY)

@@ -11,7 +11,7 @@ import pytest
 
 from consumers.actions.base import Done, Failed
 from consumers.actions.delivery_settings import DeliverySettings, LinkSettings, SmtpSettings
-from consumers.actions.links import read_token
+from consumers.actions.references import read_unsubscribe
 from consumers.actions.refusals import Undeliverable
 from consumers.actions.send_email import SendEmailProvider
 from consumers.actions.templates import CachedTemplates
@@ -80,7 +80,7 @@ async def test_a_mail_arrives_as_its_template_says() -> None:
     assert link.startswith("https://example.org/u/")
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert link in html.get_content()
-    assert read_token(link.rpartition("/")[2], key).owner == parse_stream(STREAM).owner
+    assert read_unsubscribe(link.rpartition("/")[2], key).owner == parse_stream(STREAM).owner
     assert b"\n" not in box.raw[0].replace(b"\r\n", b"")
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from consumers.actions.base import Done, Failed
 from consumers.actions.delivery_settings import DeliverySettings, LinkSettings, TwilioSettings
-from consumers.actions.links import read_report_token
+from consumers.actions.references import REPORT, read_reference
 from consumers.actions.refusals import Undeliverable
 from consumers.actions.send_sms import SendSmsProvider
 from consumers.effects.records import result
@@ -74,7 +74,8 @@ async def test_a_message_is_asked_for_as_documented() -> None:
     callback = urlsplit(form.pop("StatusCallback"))
     assert form == {"To": TO, "From": "+15005550006", "Body": "You've earned 100 points! Reply STOP to end."}
     assert callback.geturl().startswith("https://example.org/reports?effect=")
-    assert read_report_token(parse_qs(callback.query)["effect"][0], key) == (STREAM, "3-1")
+    reported = read_reference(parse_qs(callback.query)["effect"][0], REPORT, key)
+    assert (reported.message, reported.action) == (f"{STREAM}/3-1", "send_welcome")
     assert "cus-1" not in callback.query
 
 
