@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from orchestrator.core.addresses import Owner, Stream, stream_of
-from orchestrator.core.decider import JourneyKind
+from orchestrator.core.decider import Definition, JourneyKind
 from orchestrator.core.errors import LaneStopped
 from orchestrator.core.resource import ResourceKind
+from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.keyring import KeyRing
@@ -28,7 +29,7 @@ class RecordSource(NamedTuple):
 
     kind: str
     definition: str
-    show: Callable[[Any], Mapping[str, Any]]
+    show: Callable[[Any, Definition | None], Mapping[str, Any]]  # of its state, by its newest definition
 
     def stream(self, owner: Owner) -> Stream:
         return stream_of(owner, self.kind, self.definition)
@@ -42,6 +43,7 @@ class Frames:
         store: LaneStore,
         *,
         kinds: Mapping[str, JourneyKind],
+        catalogue: Catalogue,
         codec: Codec,
         keys: KeyRing,
         run: Run,
@@ -52,6 +54,7 @@ class Frames:
         self._store = store
         self._kinds = kinds
         self._folds = {name: kind.fold_version for name, kind in kinds.items()}
+        self._catalogue = catalogue
         self._codec = codec
         self._keys = keys
         self._run = run
@@ -83,7 +86,9 @@ class Frames:
         """Of the owner of a stream that `bring` brought in: its record came with it."""
         if self._record is None:
             return {}
-        return self._record.show(self._frames[self._record.stream(owner).text].state)
+        record = self._record
+        newest = self._catalogue.newest(record.kind, record.definition)
+        return record.show(self._frames[record.stream(owner).text].state, newest)
 
     async def bring(self, streams: Sequence[Stream]) -> None:
         """Bring every stream into the cache, newest use last; cold ones in one round of queries."""

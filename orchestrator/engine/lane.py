@@ -98,7 +98,14 @@ class Lane:
         self._organization = default_organization
         self._keys = KeyRing(store)
         self._frames = Frames(
-            store, kinds=kinds, codec=codec, keys=self._keys, run=self.run, size=cache_streams, record=record
+            store,
+            kinds=kinds,
+            catalogue=catalogue,
+            codec=codec,
+            keys=self._keys,
+            run=self.run,
+            size=cache_streams,
+            record=record,
         )
         self._documents = documents_by_kind(kinds)
         self._secret = b""

@@ -8,16 +8,21 @@ import pytest
 
 from orchestrator.core.decider import JourneyKind
 from orchestrator.customers import POINTS, RECORD
+from orchestrator.customers.contact import ASK, BALANCE, GRANTED, REFUSED, RELEASE
+from orchestrator.customers.contact import REASONS as CONTACT_REASONS
 from orchestrator.customers.points.commands import REASON_CHARS_MAX, REFERENCE_CHARS_MAX
 from orchestrator.customers.points.events import EVENTS
 from orchestrator.customers.points.state import REVERSIBLE_MAX
 from orchestrator.customers.record import address_hash, shown
+from orchestrator.customers.record.account import LEDGERS_MAX
 from orchestrator.customers.record.commands import REASONS, Identify
 from orchestrator.customers.record.compile import JSON_BYTES, TEXT_CHARS
-from orchestrator.customers.record.schema import MAX_LENGTH
+from orchestrator.customers.record.events import BalanceTold, ContactCounted, ContactRefused, ContactReleased
+from orchestrator.customers.record.schema import LIMIT_MAX, MAX_LENGTH
 from orchestrator.customers.record.state import TOKENS_MAX
 from orchestrator.customers.record.suppression import HASHES_MAX
 from orchestrator.customers.record.values import KEPT_MAX, RECORD_BYTES_MAX
+from orchestrator.journeys.flow import FLOW
 from tests.customers.specs import PROFILE, document, problems
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +82,24 @@ def test_every_event_and_field_is_on_the_page() -> None:
             assert f"`{name}`" in PAGE or f"`{name}." in PAGE
     for name in POINTS.schema["properties"]["limits"]["properties"]:
         assert f"`limits.{name}`" in PAGE
-    for name in shown(PROFILE.given().when(Identify({"tier": "gold"})).state):
+    state = PROFILE.given().when(Identify({"tier": "gold"})).state
+    state = RECORD.evolve(state, BalanceTold("ledger", 1, "points", 1, 0))
+    for name in shown(state, PROFILE.definition):
         assert f"| `{name}` |" in PAGE
+    for event in (ContactCounted, ContactRefused, ContactReleased, BalanceTold):
+        assert f"`{event.NAME}`" in PAGE
+
+
+def test_what_streams_tell_each_other_is_on_the_page() -> None:
+    """Each message has the shape that record and flow read, and each reason for a no is there."""
+    told = dict(re.findall(r"^\| `([a-z]+\.[a-z]+)` \| `(\{.*?\})` \|", PAGE, re.MULTILINE))
+    assert set(told) == {ASK, GRANTED, REFUSED, RELEASE, BALANCE}
+    for type in (ASK, RELEASE, BALANCE):
+        assert RECORD.parse(type, json.loads(told[type]))
+    for type in (GRANTED, REFUSED):
+        assert FLOW.parse(type, json.loads(told[type]))
+    for word in CONTACT_REASONS:
+        assert f"`{word}`" in PAGE.split("`contact.refused`")[1].split("\n")[0]
 
 
 def test_the_numbers_on_the_page_are_the_codes() -> None:
@@ -91,4 +112,6 @@ def test_the_numbers_on_the_page_are_the_codes() -> None:
     assert f"keeps {TOKENS_MAX}," in PAGE
     assert f"Of one channel {HASHES_MAX} addresses" in PAGE
     assert f"The newest {REVERSIBLE_MAX} awards" in PAGE
+    assert f"`limit` contacts (1 to {LIMIT_MAX})" in PAGE
+    assert f"keeps the balances of {LEDGERS_MAX} " in PAGE
     assert f"`reason` ({REASON_CHARS_MAX} characters) and `reference` ({REFERENCE_CHARS_MAX}" in PAGE

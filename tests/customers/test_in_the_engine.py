@@ -102,7 +102,7 @@ def test_points_expire_by_the_engines_timer() -> None:
     [moved] = anna.rows.values()
     assert moved.due_ms == row.due_ms + 2 * DAY_MS
     names = [event.NAME for event in anna.fire(moved.due_ms)]
-    assert names == ["points.expired.v1", "journey.timer_cancelled.v1"]
+    assert names == ["points.expired.v1", "journey.timer_cancelled.v1", "journey.command_sent.v1"]
     assert (anna.frame.state.balance, dict(anna.frame.timers), set(anna.rows.values())) == (0, {}, {None})
 
 
@@ -113,7 +113,7 @@ def test_imported_awards_bring_their_own_clock() -> None:
     anna.send("award", {"points": 100, "reason": "a"}, backfill=True, time_ms=then_ms)
     anna.send("redeem", {"points": 30, "reason": "x"}, backfill=True, time_ms=then_ms + DAY_MS)
     events = anna.send("award", {"points": 5, "reason": "b"}, backfill=True, time_ms=then_ms + 400 * DAY_MS)
-    assert [getattr(event, "points", None) for event in events] == [-70, None, 5, None]
+    assert [event.points for event in events if hasattr(event, "points")] == [-70, 5]
     assert anna.frame.state.balance == 5
 
 

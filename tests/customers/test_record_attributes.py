@@ -216,6 +216,7 @@ def test_an_attribute_that_only_became_an_address_reaches() -> None:
         | {
             "attributes": document["attributes"] | {"phone": open_phone},
             "channels": {"email": {"address": "email"}},
+            "caps": [],
         }
     )
     before = older.given().when(Identify({"phone": "+4712345678"}))

@@ -36,6 +36,7 @@ OTHER = record(
             for name, source in _document["attributes"].items()
         },
         "channels": {"email": {"address": "email"}, "push": {"tokens": ["web"]}},
+        "caps": [],
     },
     version=2,
 )

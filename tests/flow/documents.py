@@ -43,13 +43,21 @@ _spans = st.sampled_from(["1ms", "30s", "2h", "3d", "400d"])
 _quiet = st.sampled_from([True, {"from": "09:00", "to": "17:00"}, {"from": "23:00", "to": "01:00"}])
 
 
+_CONTACTS: list[dict[str, Any]] = [
+    {"contact": "email"},
+    {"contact": "email", "class": "exempt"},
+    {"contact": "email", "over_cap": "hold", "hold_for": "2h"},
+]
+
+
 @st.composite
 def _node(draw: st.DrawFn, index: int) -> dict[str, Any]:
     kind = draw(st.sampled_from(["action", "action", "condition", "split", "wait", "wait"]))
     node: dict[str, Any] = {"kind": kind}
     if kind == "action":
         node |= {"type": "log", "params": {"message": draw(_values), "fields": {"x": draw(_values)}}}
-        node |= draw(st.sampled_from([{}, {"wait": False}, {"consent": "email"}, {"consent": "sms"}]))
+        node |= draw(st.sampled_from([{}, {"wait": False}]))
+        node |= draw(st.sampled_from([{}, {"consent": "email"}, {"consent": "sms"}, *_CONTACTS]))
         node["unknown"] = draw(st.sampled_from(["retry", "fail", "skip", "ask"]))
         node["retry"] = {"attempts": 2, "initial": "1s"}
         if draw(st.booleans()):

@@ -102,6 +102,13 @@ MEANING: list[tuple[str, Callable[[dict[str, Any]], Any], str, str]] = [
     ("early run", lambda d: d["entry"][0].update(when={"var": "run.id"}), "/entry/0/when", "before there is a run"),
     ("placeholder", lambda d: d["nodes"]["reminder_sms"]["params"].update(template="{{run.nothing}}"),
      "/nodes/reminder_sms/params/template", "doesn't exist"),
+    ("class without contact", _node("welcome_points", **{"class": "service"}), "/nodes/welcome_points/class",
+     "there is none"),
+    ("contact and consent", _node("welcome_email", contact="email"), "/nodes/welcome_email/consent", "by itself"),
+    ("held without hold", _node("welcome_points", contact="email", hold_for="1d"), "/nodes/welcome_points/hold_for",
+     "nothing is held"),
+    ("span of a hold", _node("welcome_points", contact="email", over_cap="hold", hold_for="9999d"),
+     "/nodes/welcome_points/hold_for", "ten years"),
     ("policy", _node("welcome_points", timeout="1m", answer_within="10s"), "/nodes/welcome_points", "gives up before"),
 ]  # fmt: skip
 
@@ -131,6 +138,15 @@ def test_all_mistakes_are_told_at_once() -> None:
         change(bad)
     follow = {"/nodes/reminder_sms", "/nodes/reminded"}  # nothing leads there without the default branch
     assert set(found(bad)) == {*(one[2] for one in changes), "/nodes/alone", "/nodes/engagement", *follow}
+
+
+def test_a_contact_by_another_channel_than_the_messages_is_warned_of() -> None:
+    """Unless the document says itself where the message goes."""
+    sms = {"kind": "action", "type": "send_sms", "params": {"message": "x"}, "contact": "email"}
+    assert set(found(document({"sms": sms}), "warning")) == {"/nodes/sms/contact"}
+    assert found(document({"sms": sms | {"contact": "sms"}}), "warning") == {}
+    told = {"message": "x", "to": "+15550100"}
+    assert found(document({"sms": sms | {"params": told, "contact": "whatsapp"}}), "warning") == {}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from orchestrator.core.events import EffectRequested
+from orchestrator.customers.contact import REASONS
 from orchestrator.journeys.effects import PENDING_MAX, EffectPolicy
-from orchestrator.journeys.flow import FLOW, commands, decide, enter, hear, travel
+from orchestrator.journeys.flow import FLOW, commands, decide, enter, hear, replies, travel
+from orchestrator.journeys.flow.acting import ANSWER_MS
 from orchestrator.journeys.flow.commands import Start
+from orchestrator.journeys.flow.compile import HOLD_MS
 from orchestrator.journeys.flow.events import EVENTS, BranchTaken, GoalReached, RunEnded
 from orchestrator.journeys.flow.evolve import RESULT_CHARS_MAX
 from orchestrator.journeys.flow.state import KEYS_MAX, RUNS_MAX
@@ -65,6 +68,9 @@ def test_the_delivery_waits_for_its_own_order() -> None:
 
 def test_the_numbers_on_the_page_are_the_codes() -> None:
     """Bounds and standard values in the text are those in force."""
+    assert "doesn't answer within an hour" in PAGE
+    assert ANSWER_MS == 3_600_000
+    assert f"| `hold_for` | {HOLD_MS // DAY}d |" in PAGE
     for number in (STEPS_MAX, PENDING_MAX, KEYS_MAX, RUNS_MAX, RESULT_CHARS_MAX):
         assert re.search(rf"\b{number:,}\b", PAGE), number
     standard = EffectPolicy()
@@ -91,12 +97,31 @@ def test_every_field_variable_and_event_is_on_the_page() -> None:
     assert {event.NAME for event in EVENTS if event.NAME not in PAGE} == set()
 
 
+def test_the_news_is_held_as_the_page_says() -> None:
+    """In quiet hours first, then until the cap frees, at most three days; then it is spared."""
+    capped = {"record": "profile", "capped": ("email",), "exempt": ["transactional"], "unasked": []}
+    flow = World(definition(DOCUMENTS["news"]), record=RECORD | {"contact": capped})
+    flow.now_ms += 12 * 3_600_000
+    flow.do(Start())
+    assert flow.tells() == []
+    flow.wait(9 * 3_600_000)
+    for _ in range(2):
+        (asked,) = flow.tells("contact.ask")
+        assert (asked.data["channel"], asked.data["class"]) == ("email", "marketing")
+        told = {"reference": asked.data["reference"], "reason": "cap", "free_at_ms": flow.now_ms + 9 * DAY}
+        flow.told("acme/c/anna/customer:profile", "contact.refused", told).wait(3 * DAY)
+    assert flow.last.state == "COMPLETED"
+    assert flow.path()[-1] == "spared"
+
+
 def test_every_word_for_a_no_is_on_the_page() -> None:
     """Rejections and reasons in the code are those in the tables."""
-    sources = [Path(str(module.__file__)).read_text() for module in (commands, decide, enter, hear, travel)]
+    sources = [
+        Path(str(module.__file__)).read_text() for module in (commands, decide, enter, hear, travel, replies)
+    ]
     words = {word for source in sources for word in re.findall(r'"flow\.([a-z_]+)"', source)}
     refusals = set(re.findall(r'return "([a-z_]+)"', sources[2])) | {"entered_with_key", "no_key"}
     assert {word for word in words | refusals if f"`flow.{word}`" not in PAGE} == {"event_too_large"}
     reasons = set(re.findall(r'_fail\(turn, node, run, "([a-z_]+)"', sources[4]))
-    reasons |= set(re.findall(r'FAILED, "([a-z_]+)"', sources[4]))
+    reasons |= set(re.findall(r'FAILED, "([a-z_]+)"', sources[4])) | set(REASONS) - {"late"}
     assert {word for word in reasons if f"`{word}`" not in PAGE} == set()

@@ -11,6 +11,7 @@ import pytest
 from orchestrator import definitions, embedded
 from orchestrator.journeys import KINDS
 from orchestrator.messages import TEMPLATE
+from tests.flow.graphs import document
 from tests.providers.mail_server import Mailbox, mail_server
 from tests.providers.stage import new_key
 from tests.support.worker_process import WorkerProcess, environment_of
@@ -33,8 +34,8 @@ async def mails() -> AsyncIterator[Mailbox]:
 
 
 def publish(one: World, *documents: dict[str, Any]) -> None:
-    for document in documents:
-        ready = TEMPLATE.prepare(document) if document["kind"] == TEMPLATE.name else document
+    for source in documents:
+        ready = TEMPLATE.prepare(source) if source["kind"] == TEMPLATE.name else source
         one.publish(ready["id"], document=ready, kind=ready["kind"])
 
 
@@ -188,3 +189,53 @@ async def test_what_a_mail_server_refuses_is_told_on_the_timeline(
     failed = next(d for t, d in await events(one, stream) if t == "journey.effect_failed.v1")
     assert failed["result"]["suppress"] == {"channel": "email", "reason": "hard_bounce"}
     assert not mails.mails
+
+
+async def test_flows_that_race_for_one_contact_send_one_mail(
+    one: World, servers: embedded.Servers, mails: Mailbox, tmp_path: Path
+) -> None:
+    """Two flows, ten customers, a cap of one mail a day: each gets one mail, and the mail says the ledger's balance."""
+    publish(one, example("customers/profile.yaml") | {"caps": [{"channel": "any", "per": "1d", "limit": 1}]})
+    publish(one, example("customers/points.yaml"), example("templates/welcome_email.yaml"))
+    names = {"customer_name": "{{customer.first_name}}", "points_balance": {"var": "account.points_balance"}}
+    mail = {"kind": "action", "type": "send_email", "contact": "email", "class": "marketing"}
+    mail["params"] = {"template": "welcome_email", "variables": names}
+    flow = document({"mail": mail}, [("mail", "spared", "failure")])
+    flow["nodes"]["spared"] = {"kind": "end", "result": "spared"}
+    publish(one, flow | {"id": "news"}, flow | {"id": "offers"})
+    customers = [f"cus-{n}" for n in range(10)]
+    for name in customers:
+        attributes = {"email": f"{name}@example.com", "first_name": name}
+        await one.send(name, "identify", {"attributes": attributes}, stream="customer:profile")
+        await one.send(name, "consent", {"channel": "email", "granted": True}, stream="customer:profile")
+        await one.send(name, "award", {"points": 140, "reason": "x"}, stream="points:ledger")
+    with worker(one, servers, mails, tmp_path / "worker.log") as running:
+        running.start()
+        await asyncio.to_thread(running.wait_ready)
+
+        async def told(name: str) -> bool:
+            return (
+                await _found(one, f"{one.owner(name)}/customer:profile", "customer.balance_told.v1")
+                is not None
+            )
+
+        async def all_told() -> bool:
+            return all([await told(name) for name in customers])
+
+        await one.until(all_told, "the records know the balances")
+        for name in customers:
+            for id in ("news", "offers"):
+                await one.send(name, "start", {}, stream=f"flow:{id}")
+        results: dict[str, list[Any]] = {}
+
+        async def all_ended() -> bool:
+            for name in customers:
+                runs = [await ended(one, f"{one.owner(name)}/flow:{id}") for id in ("news", "offers")]
+                results[name] = sorted(run["result"] if run else "" for run in runs)
+            return all("" not in ends for ends in results.values())
+
+        await one.until(all_ended, "every run ended")
+    assert set(map(tuple, results.values())) == {("done", "spared")}, results
+    assert sorted(str(m["To"]) for m in mails.mails) == sorted(f"{name}@example.com" for name in customers)
+    assert all("140" in m.as_string() for m in mails.mails)
+    assert not one.dead_letters()

@@ -6,10 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.decider import EffectResult, TimerFired
+from orchestrator.core.messages import TELLING_SOURCE
 from orchestrator.journeys.effects import PENDING_MAX
 from orchestrator.journeys.flow.commands import (
     SEGMENT_ENTERED,
     Cancel,
+    ContactReply,
     Continue,
     HandleEvent,
     Pause,
@@ -27,7 +29,9 @@ RECORD = {
     "private": {"email": SECRETS[0], "name": SECRETS[3]},
     "zone": "Europe/Berlin",
     "consent": {"email": True},
+    "contact": {"record": "profile", "capped": ("email",), "exempt": ["exempt"], "unasked": []},
 }
+PROFILE = "acme/c/anna/customer:profile"
 _payloads = st.fixed_dictionaries(
     {},
     optional={
@@ -45,8 +49,25 @@ def _command(draw: st.DrawFn, world: World) -> Any:
     runs = [] if state is None else list(state.runs)
     pending = [] if state is None else list(state.pending.values())
     kind = draw(
-        st.sampled_from(["event", "event", "start", "answer", "answer", "timer", "run", "run", "stray"])
+        st.sampled_from(
+            [
+                "event",
+                "event",
+                "start",
+                "answer",
+                "answer",
+                "timer",
+                "run",
+                "run",
+                "stray",
+                "record",
+                "record",
+            ]
+        )
     )
+    if kind == "record":
+        waiting = [run.wait.reference for run in state.runs.values() if run.wait] if state is not None else []
+        return draw(_replies(st.sampled_from([*filter(None, waiting), "r1/n0/1/1"]), world.now_ms))
     if kind == "run" and runs:
         run = st.sampled_from(["", *runs])
         return draw(
@@ -80,6 +101,15 @@ def _command(draw: st.DrawFn, world: World) -> Any:
     return draw(st.sampled_from(strays))
 
 
+def _replies(reference: st.SearchStrategy[str], now_ms: int) -> st.SearchStrategy[ContactReply]:
+    reasons = st.sampled_from(["cap", "cap", "cap", "no_consent", "late"])
+    free_at = st.none() | st.integers(now_ms - 1_000, now_ms + 10 * DAY)
+    return st.one_of(
+        st.builds(ContactReply, reference, st.just(True), st.booleans()),
+        st.builds(ContactReply, reference, st.just(False), reason=reasons, free_at_ms=free_at),
+    )
+
+
 def _answers(effect: str, attempt: int) -> st.SearchStrategy[EffectResult]:
     return st.builds(
         EffectResult,
@@ -107,7 +137,9 @@ def test_any_walk_through_any_flow_replays_and_comes_to_rest(data: st.DataObject
         if data.draw(st.booleans(), label="time passes"):
             world.wait(data.draw(st.sampled_from([1, 60_000, 5 * 3_600_000, 40 * DAY]), label="ms"))
         before = len(world.events)
-        world.do(data.draw(_command(world), label="command"), backfill=data.draw(st.booleans(), label="old"))
+        command, old = data.draw(_command(world), label="command"), data.draw(st.booleans(), label="old")
+        told = (TELLING_SOURCE, f"{PROFILE}/{step}/0") if isinstance(command, ContactReply) else ("", "")
+        world.do(command, backfill=old, key=told)
         state = world.state
         if state is None:
             continue

@@ -11,7 +11,8 @@ import msgspec
 from orchestrator.core.addresses import parse_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, Problem, TimerFired
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import Event, TimerArmed, TimerCancelled
+from orchestrator.core.events import Event, TimerArmed, TimerCancelled, Told
+from orchestrator.core.messages import TELLING_SOURCE
 from orchestrator.definitions.documents import read
 from orchestrator.definitions.problems import problems_of
 from orchestrator.journeys.flow import FLOW
@@ -73,9 +74,17 @@ class World:
         self.rejected: Rejected | None = None
         self.timers: dict[str, int] = {}
         self.pinned = 0
+        self.tellings = 0
 
-    def do(self, command: Any, *, occurred_ms: int | None = None, backfill: bool = False) -> "World":
-        """Decide a command now; its events become the log, unless it is rejected."""
+    def do(
+        self,
+        command: Any,
+        *,
+        occurred_ms: int | None = None,
+        backfill: bool = False,
+        key: tuple[str, str] = ("", ""),
+    ) -> "World":
+        """Decide a command now; its events become the log, unless it is rejected. `key`: its source and id."""
         facts = Facts(
             now_ms=self.now_ms,
             occurred_ms=self.now_ms if occurred_ms is None else occurred_ms,
@@ -85,6 +94,8 @@ class World:
             backfill=backfill,
             perform_effects=not backfill,
             record=self.record,
+            source=key[0],
+            command_id=key[1],
         )
         before = None if self.state is None else json.dumps(FLOW.dump(self.state))
         self.rejected, self.new = None, []
@@ -107,6 +118,16 @@ class World:
     def hear(self, type: str, payload: Mapping[str, Any] | None = None, **more: Any) -> "World":
         """An event of the customer's comes in."""
         return self.do(HandleEvent(type, dict(payload or {})), **more)
+
+    def told(self, sender: str, type: str, data: Mapping[str, Any]) -> "World":
+        """Another stream of the customer's tells the flow something."""
+        self.tellings += 1
+        return self.do(FLOW.parse(type, data), key=(TELLING_SOURCE, f"{sender}/{self.tellings}/0"))
+
+    def tells(self, type: str = "") -> list[Told]:
+        """What the last events tell other streams."""
+        told = [one for event in self.new for one in event.tells()]
+        return [one for one in told if type in {"", one.type}]
 
     def wait(self, ms: int) -> "World":
         """Time passes; timers fire when they are due."""

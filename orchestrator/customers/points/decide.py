@@ -31,6 +31,7 @@ def decide(state: LedgerState | None, command: Any, facts: Facts) -> Sequence[Ev
         case _:
             raise TypeError(f"{type(command).__name__} is no command of a points ledger")
     turn.keep_timer(fired=False)
+    turn.tell()
     return turn.events
 
 
@@ -40,6 +41,7 @@ def _timer(state: LedgerState | None, command: TimerFired, facts: Facts) -> Sequ
     turn = Turn(state, facts, max(facts.now_ms, command.due_ms))
     turn.expire()
     turn.keep_timer(fired=True)
+    turn.tell()
     return turn.events
 
 

@@ -19,6 +19,7 @@ class Compiled(Struct, frozen=True):
     balance_max: int  # no award leads above it
     lowest: int  # neither a redemption nor a reversal leads below it; 0 or less
     after_ms: int | None  # until awarded points expire; None: never
+    record: str = ""  # the customer record that is told the balance
 
     def expires_ms(self, now_ms: int) -> int | None:
         """When points awarded now expire: the span rounded up by at most a 365th of itself.
@@ -41,4 +42,5 @@ def compile_document(document: Mapping[str, Any]) -> Compiled:
         balance_max=limits.get("balance", POINTS_MAX),
         lowest=-limits.get("overdraft", 0),
         after_ms=None if expiry is None else duration_ms(expiry["after"]),
+        record=document.get("record", ""),
     )

@@ -31,6 +31,11 @@ SCHEMA: Final[Mapping[str, Any]] = {
             "pattern": r"^[A-Za-z][A-Za-z0-9 _-]{0,31}$",
             "description": "what the points are called, such as points, miles or stars",
         },
+        "record": {
+            "type": "string",
+            "pattern": r"^[a-z0-9][a-z0-9-]{0,63}$",
+            "description": "the customer record that is told each new balance, such as profile",
+        },
         "limits": {
             "type": "object",
             "properties": {

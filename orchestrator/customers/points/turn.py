@@ -4,7 +4,8 @@ from typing import Any
 
 from orchestrator.core.decider import Facts
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import Event, TimerArmed, TimerCancelled
+from orchestrator.core.events import CommandSent, Event, TimerArmed, TimerCancelled
+from orchestrator.customers.contact import BALANCE, record_of
 from orchestrator.customers.points.events import AccountOpened, Expired
 from orchestrator.customers.points.evolve import evolve
 from orchestrator.customers.points.model import POINTS_MAX, Compiled
@@ -19,8 +20,10 @@ class Turn:
         self.now_ms = now_ms
         self.compiled: Compiled = facts.definition.compiled
         self.definition_version = facts.definition.version
+        self._stream = facts.stream
         self._version = facts.version
         self._state = state
+        self._before = None if state is None else state.balance
 
     @property
     def state(self) -> LedgerState:
@@ -52,6 +55,18 @@ class Turn:
             points = self._state.lots[0].points
             balance = self._state.balance - points
             self.add(Expired(self.transaction, -points, balance, self.now_ms, due_ms))
+
+    def tell(self) -> None:
+        """Tell the customer's record a balance that has changed, as the event before this one left it."""
+        if not self.compiled.record or self._state is None or self._state.balance == self._before:
+            return
+        data = {
+            "ledger": self._stream.definition,
+            "balance": self._state.balance,
+            "currency": self._state.currency,
+            "revision": self._version + len(self.events),
+        }
+        self.add(CommandSent(record_of(self._stream.owner, self.compiled.record), BALANCE, data))
 
     def keep_timer(self, *, fired: bool) -> None:
         """One timer for the soonest expiry. It stays where it is when that moves away: firing early moves it."""

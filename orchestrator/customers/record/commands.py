@@ -8,8 +8,11 @@ from msgspec import Struct
 
 from orchestrator.core.errors import Malformed
 from orchestrator.customers import fields
+from orchestrator.customers.contact import CHANNEL
 from orchestrator.customers.record.addresses import HASH
-from orchestrator.customers.record.schema import CHANNEL, PLATFORMS
+from orchestrator.customers.record.schema import PLATFORMS
+from orchestrator.customers.record.told import TYPES as TOLD_TYPES
+from orchestrator.customers.record.told import parse_told
 
 REASONS: Final = ("hard_bounce", "complaint", "stop", "manual")
 TOKEN_CHARS_MAX: Final = 2_048
@@ -104,6 +107,8 @@ def parse(type: str, data: Mapping[str, Any]) -> Any:
         case "forget":
             fields.only(type, data, set())
             return Forget()
+        case _ if type in TOLD_TYPES:
+            return parse_told(type, data)
     known = "identify, consent, suppress, unsuppress, device_token, forget"
     raise Malformed(f"{type[:100]!r} is no command of a customer record; these are: {known}", "unknown_type")
 

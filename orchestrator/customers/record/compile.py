@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestrator.customers.record.model import Attribute, Compiled
+from orchestrator.core.durations import duration_ms
+from orchestrator.customers.record.caps import ANY, Cap
+from orchestrator.customers.record.model import Attribute, Compiled, MessageClass
 
 TEXT_CHARS: Final = 256  # of a text whose document names no max_length
 JSON_BYTES: Final = 4_096  # the same of an array or object
@@ -13,6 +15,7 @@ SIZED: Final = frozenset({"string", "array", "object"})
 def compile_document(document: Mapping[str, Any]) -> Compiled:
     """The compiled form; called once per version and process."""
     channels = document.get("channels", {})
+    capped = {cap["channel"] for cap in document.get("caps", ())}
     return Compiled(
         attributes={name: _attribute(source) for name, source in document["attributes"].items()},
         keeps_unknown=document.get("unknown", "refuse") == "keep",
@@ -23,6 +26,15 @@ def compile_document(document: Mapping[str, Any]) -> Compiled:
             type: {name: tuple(path.split(".")) for name, path in paths.items()}
             for type, paths in document.get("events", {}).items()
         },
+        caps=tuple(
+            Cap(cap["channel"], duration_ms(cap["per"]), cap["limit"], cap["per"])
+            for cap in document.get("caps", ())
+        ),
+        classes={
+            name: MessageClass(source.get("exempt", False), source.get("consent", True))
+            for name, source in document.get("classes", {}).items()
+        },
+        capped=tuple(sorted(channels if ANY in capped else capped)),
     )
 
 

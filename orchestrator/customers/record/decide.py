@@ -8,7 +8,7 @@ from msgspec.json import encode
 from orchestrator.core.decider import EffectResult, Facts, TimerFired
 from orchestrator.core.errors import Rejected
 from orchestrator.core.events import CommandIgnored, Event
-from orchestrator.customers.record import suppression
+from orchestrator.customers.record import account, contacts, suppression
 from orchestrator.customers.record.commands import (
     AddToken,
     Forget,
@@ -30,6 +30,7 @@ from orchestrator.customers.record.events import (
 from orchestrator.customers.record.evolve import evolve
 from orchestrator.customers.record.model import Compiled
 from orchestrator.customers.record.state import DeviceToken, RecordState
+from orchestrator.customers.record.told import AskContact, ReleaseContact, TellBalance
 from orchestrator.customers.record.values import KEPT_MAX, RECORD_BYTES_MAX, check_unknown, check_value
 
 CLOCK_SKEW_MS: Final = 60_000
@@ -45,6 +46,8 @@ def decide(state: RecordState | None, command: Any, facts: Facts) -> Sequence[Ev
             return (CommandIgnored(reason="timer_not_armed"),)
         case EffectResult():
             return (CommandIgnored(reason="no_effect"),)
+        case AskContact() | ReleaseContact() | TellBalance():
+            return _answer(state or NOTHING, command, facts)
     known = state or NOTHING
     at_ms = _occurred_ms(command, facts)
     if known.forgotten_ms is not None and at_ms < known.forgotten_ms:
@@ -53,6 +56,20 @@ def decide(state: RecordState | None, command: Any, facts: Facts) -> Sequence[Ev
     if isinstance(events[0], CommandIgnored):
         return events
     return (*_description(known, facts), *events)
+
+
+def _answer(
+    known: RecordState, command: AskContact | ReleaseContact | TellBalance, facts: Facts
+) -> Sequence[Event]:
+    """What the customer's journeys and ledgers say: it makes nobody known who wasn't."""
+    match command:
+        case AskContact():
+            read = _read_by(known, facts.definition.compiled) if known.described else known
+            return contacts.ask(read, command, facts)
+        case ReleaseContact():
+            return contacts.release(known, command, facts)
+        case TellBalance():
+            return account.keep(known, command, facts)
 
 
 def _decide(known: RecordState, command: Any, facts: Facts, at_ms: int) -> Sequence[Event]:

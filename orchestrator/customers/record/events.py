@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from msgspec import field
+
 from orchestrator.core.events import Event
 
 
@@ -80,6 +82,59 @@ class DeviceTokenRemoved(Event, frozen=True):
     private: dict[str, Any] = {}
 
 
+class ContactCounted(Event, frozen=True):
+    """A journey may reach the customer once, and it counts; the permission is told right after this event.
+
+    `stream` asked for it under `reference`. Older contacts by the channel than `window_ms` count no more.
+    """
+
+    NAME: ClassVar[str] = "customer.contact_counted.v1"
+    channel: str
+    at_ms: int
+    stream: str
+    reference: str
+    window_ms: int
+    definition_version: int
+    message_class: str = field(name="class", default="")
+
+
+class ContactRefused(Event, frozen=True):
+    """A journey may not reach the customer: no_record, suppressed, no_consent, late, or the cap that was used up."""
+
+    NAME: ClassVar[str] = "customer.contact_refused.v1"
+    channel: str
+    reason: str
+    at_ms: int
+    stream: str
+    reference: str
+    definition_version: int
+    message_class: str = field(name="class", default="")
+    cap: dict[str, Any] = {}  # channel, per and limit of the one that frees last
+    counted: int = 0  # contacts it counts now
+    free_at_ms: int | None = None
+
+
+class ContactReleased(Event, frozen=True):
+    """Nothing was sent: the contact doesn't count any more."""
+
+    NAME: ClassVar[str] = "customer.contact_released.v1"
+    channel: str
+    at_ms: int
+    stream: str
+    reference: str
+
+
+class BalanceTold(Event, frozen=True):
+    """A ledger's balance, as its event of version `revision` left it."""
+
+    NAME: ClassVar[str] = "customer.balance_told.v1"
+    ledger: str
+    balance: int
+    currency: str
+    revision: int
+    at_ms: int
+
+
 class Forgotten(Event, frozen=True):
     """Nothing is known any more but that it was forgotten, and when that was asked for."""
 
@@ -95,5 +150,9 @@ EVENTS: tuple[type[Event], ...] = (
     Unsuppressed,
     DeviceTokenAdded,
     DeviceTokenRemoved,
+    ContactCounted,
+    ContactRefused,
+    ContactReleased,
+    BalanceTold,
     Forgotten,
 )

@@ -6,8 +6,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from orchestrator.core.events import Event
+from orchestrator.customers.record.caps import Contact, with_contact, without
 from orchestrator.customers.record.events import (
+    BalanceTold,
     ConsentChanged,
+    ContactCounted,
+    ContactReleased,
     Described,
     DeviceTokenAdded,
     DeviceTokenRemoved,
@@ -16,7 +20,7 @@ from orchestrator.customers.record.events import (
     Suppressed,
     Unsuppressed,
 )
-from orchestrator.customers.record.state import TOKENS_MAX, Consent, DeviceToken, RecordState
+from orchestrator.customers.record.state import TOKENS_MAX, Account, Consent, DeviceToken, RecordState
 
 
 def evolve(state: RecordState | None, event: Event) -> RecordState | None:
@@ -94,6 +98,20 @@ def _token_removed(state: RecordState, event: DeviceTokenRemoved) -> RecordState
     return replace(state, private=replace(state.private, tokens=tokens))
 
 
+def _counted(state: RecordState, event: ContactCounted) -> RecordState:
+    contact = Contact(event.at_ms, event.stream, event.reference)
+    return replace(state, contacts=with_contact(state.contacts, event.channel, contact, event.window_ms))
+
+
+def _released(state: RecordState, event: ContactReleased) -> RecordState:
+    return replace(state, contacts=without(state.contacts, event.stream, event.reference))
+
+
+def _balance(state: RecordState, event: BalanceTold) -> RecordState:
+    account = Account(event.balance, event.currency, event.revision)
+    return replace(state, accounts={**state.accounts, event.ledger: account})
+
+
 def _forgotten(_state: RecordState, event: Forgotten) -> RecordState:
     return RecordState(forgotten_ms=event.at_ms)
 
@@ -106,5 +124,8 @@ _STEPS: dict[type[Event], Callable[[RecordState, Any], RecordState]] = {
     Unsuppressed: _unsuppressed,
     DeviceTokenAdded: _token_added,
     DeviceTokenRemoved: _token_removed,
+    ContactCounted: _counted,
+    ContactReleased: _released,
+    BalanceTold: _balance,
     Forgotten: _forgotten,
 }

@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from orchestrator.customers.record.caps import Cap
+
 JsonType = Literal["string", "integer", "number", "boolean", "array", "object"]
 
 
@@ -16,6 +18,13 @@ class Attribute(Struct, frozen=True):
     max_length: int
 
 
+class MessageClass(Struct, frozen=True):
+    """What messages have in common. `exempt`: no cap stops or counts them; `consent`: whether it is needed."""
+
+    exempt: bool = False
+    consent: bool = True
+
+
 class Compiled(Struct, frozen=True):
     """The document in force."""
 
@@ -25,6 +34,9 @@ class Compiled(Struct, frozen=True):
     addresses: dict[str, str]  # channel to the attribute that holds its address
     tokens: dict[str, list[str]]  # channel to the platforms whose device tokens are its addresses
     events: Mapping[str, Mapping[str, tuple[str, ...]]]  # raw event type to attribute to path in the event
+    caps: tuple[Cap, ...] = ()
+    classes: Mapping[str, MessageClass] = {}
+    capped: tuple[str, ...] = ()  # channels with a cap
 
     @property
     def channels(self) -> frozenset[str]:

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from orchestrator.core.durations import PATTERN as DURATION
+from orchestrator.customers.contact import CHANNEL, CLASS
+
 NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
-CHANNEL: Final = r"^[a-z][a-z0-9_]{0,31}$"
 EVENT_TYPE: Final = r"^[^\s*]{1,128}$"
 PATH: Final = r"^payload(\.[A-Za-z0-9_-]{1,64}){1,8}$"
 PLATFORMS: Final = ("fcm", "apns", "web")
 TYPES: Final = ("string", "integer", "number", "boolean", "array", "object")
 MAX_LENGTH: Final = 16_384
+LIMIT_MAX: Final = 100
 
 
 def _map(names: str, values: Any, most: int, description: str) -> dict[str, Any]:
@@ -49,6 +52,36 @@ _CHANNEL = {
     "maxProperties": 1,
     "additionalProperties": False,
 }
+_CAP = {
+    "type": "object",
+    "properties": {
+        "channel": {
+            "type": "string",
+            "pattern": CHANNEL,
+            "description": "a channel, or any for all of them together",
+        },
+        "per": {"type": "string", "pattern": DURATION, "description": "a span of time such as 24h, 7d or 4w"},
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LIMIT_MAX,
+            "description": "contacts in any such span",
+        },
+    },
+    "required": ["channel", "per", "limit"],
+    "additionalProperties": False,
+}
+_CLASS = {
+    "type": "object",
+    "properties": {
+        "exempt": {"type": "boolean", "description": "no cap stops or counts these messages"},
+        "consent": {
+            "type": "boolean",
+            "description": "whether the customer has to have agreed; true where left out",
+        },
+    },
+    "additionalProperties": False,
+}
 
 SCHEMA: Final[Mapping[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,6 +104,13 @@ SCHEMA: Final[Mapping[str, Any]] = {
         },
         "zone": {"type": "string", "pattern": NAME, "description": "the attribute that holds the time zone"},
         "channels": _map(CHANNEL, _CHANNEL, 20, "ways to reach a customer"),
+        "caps": {
+            "type": "array",
+            "items": _CAP,
+            "maxItems": 20,
+            "description": "how often a customer is reached",
+        },
+        "classes": _map(CLASS, _CLASS, 20, "classes of messages that caps or consent treat in their own way"),
         "events": _map(
             EVENT_TYPE,
             {

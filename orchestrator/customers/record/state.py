@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct, convert, to_builtins
 
 from orchestrator.customers.record.addresses import address_hash
+from orchestrator.customers.record.caps import Contact
 
 TOKENS_MAX: Final = 20
 
@@ -27,6 +28,14 @@ class DeviceToken(Struct, frozen=True):
 
     platform: str
     token: str
+
+
+class Account(Struct, frozen=True):
+    """What a ledger said last; `revision` is the version of its event."""
+
+    balance: int
+    currency: str
+    revision: int
 
 
 class Private(Struct, frozen=True, omit_defaults=True):
@@ -48,6 +57,8 @@ class RecordState(Struct, frozen=True, omit_defaults=True):
     times: dict[str, int] = {}
     consent: dict[str, Consent] = {}
     suppressed: dict[str, str] = {}  # channels suppressed as a whole, with the reason
+    contacts: dict[str, tuple[Contact, ...]] = {}  # that count, by channel, oldest first
+    accounts: dict[str, Account] = {}  # by ledger
     forgotten_ms: int | None = None
     described: bool = False  # whether anything was learnt (since the customer was forgotten)
     private: Private = Private()
@@ -105,5 +116,7 @@ def view(state: RecordState) -> dict[str, Any]:
         "suppressed": {channel: reason for channel, reason in reasons.items() if reason is not None},
         "reachable": [c for c in channels if state.address(c) is not None or state.devices(c)],
         "devices": len(state.private.tokens),
+        "contacts": {channel: [one.at_ms for one in own] for channel, own in state.contacts.items()},
+        "accounts": {ledger: one.balance for ledger, one in state.accounts.items()},
         "forgottenAt": state.forgotten_ms,
     }

@@ -34,9 +34,21 @@ class ActionType(Struct, frozen=True):
 _MESSAGE: Final[dict[str, tuple[type, ...]]] = {"template": _TEXT, "version": (int,), "variables": _OBJECT}
 CHANNELS: Final[Mapping[str, str]] = {"send_email": "email", "send_sms": "sms", "send_push": "push"}
 """Message actions go to the customer's address of a channel unless they say `to`."""
+BY_CHANNEL: Final = ("trigger_campaign",)
+"""Actions that choose the channel themselves get all addresses of the customer unless they say `to`."""
 HTML: Final = "html"
 """The parameter of messages whose values must be escaped: they come as `variables`, never filled in by the flow."""
-_DATA_ONLY: Final = ("webhook", "publish", "log", "award_points", "update_profile", "start_journey")
+_DATA_ONLY: Final = (
+    "webhook",
+    "publish",
+    "log",
+    "award_points",
+    "update_profile",
+    "start_journey",
+    "lookup_profile",
+    "verify_id_token",
+    "siteverify",
+)
 KNOWN: Final[Mapping[str, ActionType]] = {
     "webhook": ActionType(
         {"url": _TEXT, "method": _TEXT, "headers": _OBJECT, "body": _ANY, "secret": _TEXT},
@@ -62,8 +74,21 @@ KNOWN: Final[Mapping[str, ActionType]] = {
         ("points", "reason"),
         closed=True,
     ),
-    "trigger_campaign": ActionType({"campaign_id": (str, int), "channel": _TEXT}, ("campaign_id",)),
+    "trigger_campaign": ActionType(
+        {"campaign_id": (str, int), "channel": _TEXT, "variables": _OBJECT, "to": _OBJECT},
+        ("campaign_id",),
+        closed=True,
+    ),
     "update_profile": ActionType({"attributes": _OBJECT, "record": _TEXT}, ("attributes",), closed=True),
+    "lookup_profile": ActionType(
+        {"url": _TEXT, "secret": _TEXT, "attributes": (list,), "record": _TEXT}, ("url",), closed=True
+    ),
+    "verify_id_token": ActionType(
+        dict.fromkeys(("provider", "token", "subject"), _TEXT), ("provider", "token"), closed=True
+    ),
+    "siteverify": ActionType(
+        dict.fromkeys(("provider", "token", "remote_ip"), _TEXT), ("provider", "token"), closed=True
+    ),
     "start_journey": ActionType(
         {"journey": _TEXT, "kind": _TEXT, "context": _OBJECT}, ("journey",), closed=True
     ),

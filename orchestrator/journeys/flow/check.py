@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.core.decider import Problem
 from orchestrator.journeys.flow.check_actions import check_actions
+from orchestrator.journeys.flow.check_contact import check_contact
 from orchestrator.journeys.flow.check_entry import check_entry
 from orchestrator.journeys.flow.check_graph import check_graph
 from orchestrator.journeys.flow.check_nodes import check_nodes
@@ -18,5 +19,6 @@ def check(document: Mapping[str, Any]) -> Sequence[Problem]:
         *check_nodes(document),
         *check_entry(document),
         *check_actions(document),
+        *check_contact(document),
         *check_rules(document),
     ]

@@ -7,6 +7,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from orchestrator.core.errors import Malformed
+from orchestrator.customers import fields
+from orchestrator.customers.contact import REASONS, REFERENCE_CHARS_MAX
 
 SEGMENT_ENTERED: Final = "segment.entered"
 SEGMENT_LEFT: Final = "segment.left"
@@ -59,6 +61,16 @@ class HandleEvent(Struct, frozen=True, gc=False):
     timestamp_ms: int | None = None
 
 
+class ContactReply(Struct, frozen=True):
+    """The customer's record has answered. `counted`: whether a contact counts that has to be used or given back."""
+
+    reference: str
+    granted: bool
+    counted: bool = False
+    reason: str = ""
+    free_at_ms: int | None = None
+
+
 def parse(type: str, data: Mapping[str, Any]) -> Any:
     """The command of an addressed message. Raises Malformed, naming the field and what it should be."""
     match type:
@@ -89,6 +101,15 @@ def parse(type: str, data: Mapping[str, Any]) -> Any:
             if not isinstance(segment, str) or not 0 < len(segment) <= TYPE_CHARS_MAX:
                 raise Malformed(f"{type}: segment must be a text of 1 to {TYPE_CHARS_MAX} characters")
             return HandleEvent(type, {"segment": segment})
+        case "contact.granted":
+            _only(type, data, {"reference", "counted"})
+            counted = fields.flag(type, data, "counted")
+            return ContactReply(_reference(type, data), granted=True, counted=counted)
+        case "contact.refused":
+            _only(type, data, {"reference", "reason", "free_at_ms"})
+            reason = fields.one_of(type, data, "reason", REASONS)
+            free_at_ms = fields.moment_ms(type, data, "free_at_ms")
+            return ContactReply(_reference(type, data), granted=False, reason=reason, free_at_ms=free_at_ms)
     raise Malformed(
         f"{type[:100]!r} is no command of a flow; these are: start, continue, pause, resume, cancel, event, "
         "segment.entered, segment.left",
@@ -131,6 +152,10 @@ def _reason(command: str, data: Mapping[str, Any]) -> str:
     if not isinstance(reason, str) or len(reason) > REASON_CHARS_MAX:
         raise Malformed(f"{command}: reason must be a text of up to {REASON_CHARS_MAX} characters")
     return reason
+
+
+def _reference(command: str, data: Mapping[str, Any]) -> str:
+    return fields.text(command, data, "reference", max_chars=REFERENCE_CHARS_MAX)
 
 
 def _object(command: str, name: str, value: Any) -> Mapping[str, Any]:

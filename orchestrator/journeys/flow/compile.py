@@ -8,7 +8,7 @@ from orchestrator.core.durations import duration_ms
 from orchestrator.core.rules import Rule
 from orchestrator.core.templates import Template
 from orchestrator.journeys.effects import EffectPolicy
-from orchestrator.journeys.flow.action_types import CHANNELS, HTML, reads_liquid
+from orchestrator.journeys.flow.action_types import BY_CHANNEL, CHANNELS, HTML, reads_liquid
 from orchestrator.journeys.flow.commands import SEGMENT_ENTERED, SEGMENT_LEFT
 from orchestrator.journeys.flow.graph import edges_of
 from orchestrator.journeys.flow.local_time import DAYS, Quiet, instant_ms, minute_of
@@ -19,6 +19,7 @@ from orchestrator.journeys.flow.model import (
     Compiled,
     Local,
     Node,
+    Reach,
     Reentry,
     Trigger,
     WaitPlan,
@@ -29,6 +30,7 @@ from orchestrator.journeys.flow.values import RESULT_PREFIX, ROOTS
 from orchestrator.journeys.paths import leaves, overlaps
 
 BUCKETS = 10_000
+HOLD_MS = 7 * 86_400_000  # where the document doesn't say how long a used-up cap is waited for
 MANUAL = "manual"
 _Asked = TypeVar("_Asked", Rule, Template)
 
@@ -159,6 +161,8 @@ class _Compiler:
         type, params = source["type"], dict(source.get("params", {}))
         if type in CHANNELS:
             params.setdefault("to", f"{{{{customer.addresses.{CHANNELS[type]}}}}}")
+        if type in BY_CHANNEL:
+            params.setdefault("to", {"var": "customer.addresses"})
         if "at_most_once" in source:
             params["at_most_once"] = source["at_most_once"]
         compiled = {
@@ -174,7 +178,7 @@ class _Compiler:
             policy=policy_of(source),
             unknown=source.get("unknown", "fail"),
             wait=node.get("wait", True),
-            consent=node.get("consent", ""),
+            reach=_reach(node),
         )
 
     def _wait(self, source: Mapping[str, Any], pointer: str) -> WaitPlan:
@@ -263,6 +267,13 @@ class _Compiler:
         }
         public = _without(context, private)
         return public, {path: value for path, value in private.items() if value is not None}
+
+
+def _reach(node: Mapping[str, Any]) -> Reach | None:
+    if "contact" not in node:
+        return Reach(node["consent"]) if node.get("consent") else None
+    hold_ms = _span(node, "hold_for", HOLD_MS) if node.get("over_cap") == "hold" else 0
+    return Reach(node["contact"], True, node.get("class", ""), hold_ms)
 
 
 def _buckets(branches: Iterable[Mapping[str, Any]]) -> Iterable[Bucket]:

@@ -7,16 +7,25 @@ from orchestrator.core.decider import EffectResult, Facts, TimerFired
 from orchestrator.core.errors import Rejected
 from orchestrator.core.events import CommandIgnored, Event, TimerArmed
 from orchestrator.journeys import effects
-from orchestrator.journeys.effects import TIMER_PREFIX, Settled
-from orchestrator.journeys.flow.commands import Cancel, Continue, HandleEvent, Pause, Resume, Start
+from orchestrator.journeys.effects import TIMED_OUT, TIMER_PREFIX, Settled
+from orchestrator.journeys.flow.commands import (
+    Cancel,
+    ContactReply,
+    Continue,
+    HandleEvent,
+    Pause,
+    Resume,
+    Start,
+)
 from orchestrator.journeys.flow.enter import enter_by_event, enter_by_hand
 from orchestrator.journeys.flow.events import Paused, Resumed, Unpaused
 from orchestrator.journeys.flow.hear import hear, resume
 from orchestrator.journeys.flow.model import NEXT, TIMEOUT, Compiled
+from orchestrator.journeys.flow.replies import reply, unused_contact
 from orchestrator.journeys.flow.state import CANCELLED, FlowState, Run, deadline_ms, waiting_for
-from orchestrator.journeys.flow.travel import act_again, after_action, go_on
+from orchestrator.journeys.flow.travel import act_again, after_action, fail, go_on
 from orchestrator.journeys.flow.turn import Turn
-from orchestrator.journeys.flow.waits import ABSOLUTE
+from orchestrator.journeys.flow.waits import ABSOLUTE, HELD
 
 CLOCK_SKEW_MS: Final = 60_000
 
@@ -50,6 +59,8 @@ def decide(state: FlowState | None, command: Any, facts: Facts) -> Sequence[Even
                 lambda _: True,
                 lambda run: turn.end(run, CANCELLED, reason, inputs=inputs),
             )
+        case ContactReply():
+            reply(turn, command)
         case _:
             raise TypeError(f"{type(command).__name__} is no command of a flow")
     return turn.finish()
@@ -88,13 +99,15 @@ def _timer(turn: Turn, command: TimerFired) -> None:
 def _over(turn: Turn, run: Run, timer: str) -> None:
     """A run's wait is over by its time or its timeout."""
     assert run.wait is not None
-    quiet = run.wait.reason == "quiet_hours"
-    timed_out = timer != run.wait.timer
+    reason = run.wait.reason
+    timed_out = timer != run.wait.timer or reason == "contact"
     turn.stop_timers(run, fired=timer)
     turn.add(
         Resumed(run=run.id, node=run.node, at_ms=turn.facts.now_ms, by="timeout" if timed_out else "time")
     )
-    if quiet:
+    if reason == "contact":
+        fail(turn, turn.run(run.id), TIMED_OUT)
+    elif reason in HELD:
         act_again(turn, run.id)
     else:
         go_on(turn, turn.run(run.id), TIMEOUT if timed_out else NEXT)
@@ -111,7 +124,10 @@ def _settle(turn: Turn, settled: Settled) -> None:
     if effect is not None and owner is not None:
         run = turn.state.runs.get(owner[0])
         waits = run is not None and run.effect == effect.effect and not run.paused
+    unused = unused_contact(turn.state, settled)
     turn.add(*settled.events)
+    if unused is not None:
+        turn.give_back(*unused)
     if waits and owner is not None:
         after_action(turn, owner[0])
 
@@ -121,7 +137,7 @@ def _continue(turn: Turn, command: Continue) -> None:
     open = [
         run
         for run in runs.values()
-        if run.wait is not None and not run.paused and run.wait.reason != "quiet_hours"
+        if run.wait is not None and not run.paused and run.wait.reason not in HELD
     ]
     if command.run:
         open = [run for run in open if run.id == command.run]
@@ -176,12 +192,18 @@ def _go(turn: Turn, run: Run) -> None:
     """Let a paused run go on: its wait ends after what was left of it."""
     now_ms, wait = turn.facts.now_ms, run.wait
     due_ms = timeout_ms = None
-    if wait is not None:
+    if wait is not None and not wait.answered:
         moved = 0 if wait.reason in ABSOLUTE else now_ms
         due_ms = None if wait.due_left_ms is None else max(wait.due_left_ms + moved, now_ms)
         timeout_ms = None if wait.timeout_left_ms is None else wait.timeout_left_ms + now_ms
     turn.add(Unpaused(run=run.id, node=run.node, at_ms=now_ms, due_ms=due_ms, timeout_ms=timeout_ms))
     run = turn.run(run.id)
+    if (
+        wait is not None and wait.answered
+    ):  # by a record, while it stood still: what it granted was given back
+        turn.add(Resumed(run=run.id, node=run.node, at_ms=now_ms, by="contact"))
+        act_again(turn, run.id)
+        return
     turn.start_timers(run)
     if wait is None and not run.effect:  # the answer came while it stood still
         after_action(turn, run.id)

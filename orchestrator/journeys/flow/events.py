@@ -56,15 +56,17 @@ class Waiting(Event, frozen=True):
     node: str
     visit: int
     at_ms: int
-    reason: str  # for | until | local | event | quiet_hours | decision
+    reason: str  # for | until | local | event | quiet_hours | decision | contact | cap
     due_ms: int | None = None
     timeout_ms: int | None = None
     type: str = ""  # of the event waited for
     zone: str = ""  # by which local times were read
+    reference: str = ""  # of the contact that was asked for
+    hold_until_ms: int | None = None  # when a used-up cap is waited for no longer
 
 
 class Resumed(Event, frozen=True):
-    """The wait is over; `by` is time, timeout, event, continue or failure."""
+    """The wait is over; `by` is time, timeout, event, continue, failure, or contact: the record has answered."""
 
     NAME: ClassVar[str] = "flow.resumed.v1"
     run: str
@@ -85,10 +87,25 @@ class ActionStarted(Event, frozen=True):
     visit: int
     effect: str
     awaited: bool = True
+    contact: str = ""  # the reference under which the record counts it; empty: it doesn't
+    record: str = ""  # the stream of that record
+
+
+class ContactAnswered(Event, frozen=True):
+    """The customer's record said whether the run may reach the customer; the record's own event says why."""
+
+    NAME: ClassVar[str] = "flow.contact_answered.v1"
+    run: str
+    node: str
+    reference: str
+    granted: bool
+    at_ms: int
+    reason: str = ""
+    free_at_ms: int | None = None
 
 
 class ActionSkipped(Event, frozen=True):
-    """The action was not asked for: no_consent or suppressed."""
+    """The action was not asked for: no_record, no_consent, suppressed or cap."""
 
     NAME: ClassVar[str] = "flow.action_skipped.v1"
     run: str
@@ -199,6 +216,7 @@ EVENTS: tuple[type[Event], ...] = (
     Waiting,
     Resumed,
     ActionStarted,
+    ContactAnswered,
     ActionSkipped,
     NodeFailed,
     RuleBroken,

@@ -17,10 +17,12 @@ from orchestrator.core.events import (
 from orchestrator.journeys import effects
 from orchestrator.journeys.effects import TIMER_PREFIX, EffectAttemptFailed
 from orchestrator.journeys.flow.bounds import fits
+from orchestrator.journeys.flow.doubt import in_doubt
 from orchestrator.journeys.flow.events import (
     ActionSkipped,
     ActionStarted,
     BranchTaken,
+    ContactAnswered,
     ContextSet,
     FlowIdle,
     GoalReached,
@@ -98,7 +100,7 @@ def _started(state: FlowState, event: RunStarted) -> FlowState:
 def _entered(state: FlowState, event: NodeEntered) -> FlowState:
     run = state.runs[event.run]
     visits = {**run.visits, event.node: event.visit}
-    return _with(state, replace(run, node=event.node, visits=visits, state=IN_PROGRESS))
+    return _with(state, replace(run, node=event.node, visits=visits, state=IN_PROGRESS, hold_until_ms=None))
 
 
 def _branched(state: FlowState, event: BranchTaken) -> FlowState:
@@ -111,8 +113,9 @@ def _branched(state: FlowState, event: BranchTaken) -> FlowState:
 def _waiting(state: FlowState, event: Waiting) -> FlowState:
     run = state.runs[event.run]
     timer = timer_of(event.run, event.node, event.visit)
-    wait = Wait(event.reason, timer, event.due_ms, event.timeout_ms, event.type)
-    return _with(state, replace(run, state=WAITING, wait=wait))
+    wait = Wait(event.reason, timer, event.due_ms, event.timeout_ms, event.type, reference=event.reference)
+    hold_until_ms = run.hold_until_ms if event.hold_until_ms is None else event.hold_until_ms
+    return _with(state, replace(run, state=WAITING, wait=wait, hold_until_ms=hold_until_ms))
 
 
 def _resumed(state: FlowState, event: Resumed) -> FlowState:
@@ -121,12 +124,20 @@ def _resumed(state: FlowState, event: Resumed) -> FlowState:
     return _with(state, replace(run, state=IN_PROGRESS, wait=None, event=heard))
 
 
+def _answered(state: FlowState, event: ContactAnswered) -> FlowState:
+    run = state.runs[event.run]
+    return state if run.wait is None else _with(state, replace(run, wait=replace(run.wait, answered=True)))
+
+
 def _asked(state: FlowState, event: ActionStarted) -> FlowState:
     owners = {**state.owners, event.effect: (event.run, event.node)}
+    contacts = state.contacts
+    if event.contact:
+        contacts = {**contacts, event.effect: (event.record, event.contact)}
     if not event.awaited:
-        return changed(state, owners=owners)
+        return changed(state, owners=owners, contacts=contacts)
     run = replace(state.runs[event.run], effect=event.effect)
-    return changed(state, owners=owners, runs={**state.runs, run.id: run})
+    return changed(state, owners=owners, contacts=contacts, runs={**state.runs, run.id: run})
 
 
 def _skipped(state: FlowState, event: ActionSkipped) -> FlowState:
@@ -199,7 +210,7 @@ def _cancelled(state: FlowState, event: TimerCancelled) -> FlowState:
         return state
     # Only a run's end cancels the timer of an effect that is still unanswered: it forgets the effect.
     pending = {name: one for name, one in state.pending.items() if name != effect}
-    return changed(state, pending=pending, owners=_without(state.owners, effect))
+    return _forgotten(changed(state, pending=pending), effect)
 
 
 def _requested(state: FlowState, event: EffectRequested) -> FlowState:
@@ -223,12 +234,25 @@ def _settled(state: FlowState, effect: str, result: dict[str, Any], event: Event
     owner = state.owners.get(effect)
     if owner is None:
         return state
-    state = changed(state, owners=_without(state.owners, effect))
+    state = _forgotten(state, effect)
     run = state.runs.get(owner[0])
     if run is None:
         return state
     state = _result(state, run.id, owner[1], result)
     return _with(state, replace(state.runs[run.id], effect="")) if run.effect == effect else state
+
+
+def _forgotten(state: FlowState, effect: str) -> FlowState:
+    """Nothing will be said of the effect any more."""
+    return changed(state, owners=_without(state.owners, effect), contacts=_without(state.contacts, effect))
+
+
+def _attempt_failed(state: FlowState, event: EffectAttemptFailed) -> FlowState:
+    state = _pending(state, event)
+    if not in_doubt(event) or event.effect not in state.contacts:
+        return state
+    # Whatever the next attempts say: this one may have reached the customer, so its contact counts.
+    return changed(state, contacts=_without(state.contacts, event.effect))
 
 
 def _result(state: FlowState, run_id: str, node: str, result: dict[str, Any]) -> FlowState:
@@ -245,8 +269,10 @@ def _with(state: FlowState, run: Run) -> FlowState:
     return changed(state, runs={**state.runs, run.id: run})
 
 
-def _without(owners: Mapping[str, tuple[str, str]], effect: str) -> dict[str, tuple[str, str]]:
-    return {name: owner for name, owner in owners.items() if name != effect}
+def _without(values: Mapping[str, tuple[str, str]], effect: str) -> Mapping[str, tuple[str, str]]:
+    if effect not in values:
+        return values
+    return {name: value for name, value in values.items() if name != effect}
 
 
 def _still_watched(watched: Mapping[str, Run], at_ms: int) -> dict[str, Run]:
@@ -264,6 +290,7 @@ _STEPS: dict[type[Event], Callable[[FlowState, Any], FlowState]] = {
     Waiting: _waiting,
     Resumed: _resumed,
     ActionStarted: _asked,
+    ContactAnswered: _answered,
     ActionSkipped: _skipped,
     ContextSet: _context_set,
     GoalReached: _goal,
@@ -275,5 +302,5 @@ _STEPS: dict[type[Event], Callable[[FlowState, Any], FlowState]] = {
     EffectRequested: _requested,
     EffectSucceeded: _succeeded,
     EffectFailed: _failed,
-    EffectAttemptFailed: _pending,
+    EffectAttemptFailed: _attempt_failed,
 }

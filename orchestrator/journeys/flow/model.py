@@ -21,6 +21,18 @@ NodeKind = Literal["start", "action", "condition", "split", "wait", "end"]
 Unknown = Literal["retry", "fail", "skip", "ask"]
 
 
+class Reach(Struct, frozen=True):
+    """How the customer is reached: the channel that has to be allowed, and whether caps count it.
+
+    `hold_ms`: how long a used-up cap is waited for; 0: not at all.
+    """
+
+    channel: str
+    capped: bool = False
+    message_class: str = ""
+    hold_ms: int = 0
+
+
 class Action(Struct, frozen=True):
     """One thing to do outside: its provider, its parameters and how often to try."""
 
@@ -29,7 +41,7 @@ class Action(Struct, frozen=True):
     policy: EffectPolicy
     unknown: Unknown = "fail"
     wait: bool = True  # for the answer
-    consent: str = ""  # the channel that has to be allowed
+    reach: Reach | None = None
 
 
 class Branch(Struct, frozen=True):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestrator.core.durations import PATTERN as DURATION
+from orchestrator.customers.contact import CHANNEL, CLASS
 
 ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"
 NODE_NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
@@ -98,6 +99,12 @@ _NODES = [
                 "maxLength": 64,
                 "description": "the channel that has to be allowed",
             },
+            "contact": _text(
+                CHANNEL, "the channel by which it reaches the customer: allowed, and counted by caps"
+            ),
+            "class": _text(CLASS, "the class of the message, as the customer record's document names it"),
+            "over_cap": {"enum": ["skip", "hold"], "description": "what becomes of it when a cap is used up"},
+            "hold_for": _DURATION,
             "quiet_hours": _QUIET_OR_TRUE,
             "zone": _ZONE,
         },

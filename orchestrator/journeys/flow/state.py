@@ -32,6 +32,8 @@ class Wait(Struct, frozen=True, gc=False, omit_defaults=True):
     type: str = ""
     due_left_ms: int | None = None
     timeout_left_ms: int | None = None
+    reference: str = ""  # of the contact that was asked for
+    answered: bool = False  # while the run was paused
 
     @property
     def timeout_timer(self) -> str:
@@ -68,6 +70,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     wait: Wait | None = None
     effect: str = ""  # whose answer it waits for
     paused: bool = False
+    hold_until_ms: int | None = None  # since a cap was used up at this visit: when it is waited for no longer
 
 
 class LastRun(Struct, frozen=True, gc=False):
@@ -88,6 +91,9 @@ class FlowState(Struct, frozen=True, omit_defaults=True):
     watched: Mapping[str, Run] = {}
     pending: PendingEffects = {}
     owners: Mapping[str, tuple[str, str]] = {}  # of unanswered effects: run and node
+    contacts: Mapping[
+        str, tuple[str, str]
+    ] = {}  # that unanswered effects used: record's stream, and reference
     entered: int = 0
     last_entry_ms: int = 0
     keys: tuple[str, ...] = ()  # marks of re-entry keys, oldest first
@@ -185,6 +191,7 @@ def changed(
     watched: Mapping[str, Run] | UnsetType = UNSET,
     pending: PendingEffects | UnsetType = UNSET,
     owners: Mapping[str, tuple[str, str]] | UnsetType = UNSET,
+    contacts: Mapping[str, tuple[str, str]] | UnsetType = UNSET,
 ) -> FlowState:
     """The state with some of its parts replaced."""
     return FlowState(
@@ -193,6 +200,7 @@ def changed(
         watched=state.watched if watched is UNSET else watched,
         pending=state.pending if pending is UNSET else pending,
         owners=state.owners if owners is UNSET else owners,
+        contacts=state.contacts if contacts is UNSET else contacts,
         entered=state.entered,
         last_entry_ms=state.last_entry_ms,
         keys=state.keys,

@@ -1,27 +1,16 @@
 """How a run goes from node to node, until it waits, ends or has gone too far in one decision."""
 
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from orchestrator.core.events import EffectFailed, EffectRequested, TimerArmed
 from orchestrator.core.rules import RuleFailed
-from orchestrator.journeys import effects
+from orchestrator.journeys.flow.acting import Ended, Ending, Failure, Grant, Leave, act, hold, skip
 from orchestrator.journeys.flow.compile import BUCKETS
-from orchestrator.journeys.flow.events import (
-    ActionSkipped,
-    ActionStarted,
-    BranchTaken,
-    NodeEntered,
-    Resumed,
-    Waiting,
-)
-from orchestrator.journeys.flow.local_time import loud_ms
-from orchestrator.journeys.flow.model import DEFAULT, EXHAUSTED, FAILURE, NEXT, Action, Node
-from orchestrator.journeys.flow.placeholders import Unfilled
+from orchestrator.journeys.flow.events import BranchTaken, NodeEntered, Resumed, Waiting
+from orchestrator.journeys.flow.model import DEFAULT, EXHAUSTED, FAILURE, NEXT, Node
 from orchestrator.journeys.flow.state import CANCELLED, COMPLETED, FAILED, Run
 from orchestrator.journeys.flow.turn import Turn
-from orchestrator.journeys.flow.waits import BadInstant, plan, zone_of
+from orchestrator.journeys.flow.waits import BadInstant, plan
 
 STEPS_MAX: Final = 100  # nodes a run enters in one decision
 DETAIL_CHARS_MAX: Final = 200
@@ -45,12 +34,26 @@ def go_on(turn: Turn, run: Run, branch: str = NEXT, **receipt: Any) -> None:
         travel(turn, run.id, _leave(turn, node, run, branch, **receipt))
 
 
-def act_again(turn: Turn, run_id: str) -> None:
-    """Quiet hours are over: ask for the action now."""
+def act_again(turn: Turn, run_id: str, grant: Grant | None = None) -> None:
+    """What held the action back is over: do it now."""
     run = turn.run(run_id)
     node = _here(turn, run)
     if node is not None:
-        travel(turn, run_id, _act(turn, node, run))
+        travel(turn, run_id, _act(turn, node, run, grant))
+    elif grant is not None and grant.reference:
+        turn.give_back(*grant)
+
+
+def refuse(turn: Turn, run_id: str, reason: str, free_at_ms: int | None) -> None:
+    """The customer may not be reached: wait for a cap if the document says so, else let the action be."""
+    run = turn.run(run_id)
+    node = _here(turn, run)
+    if node is None:
+        return
+    reach = None if node.action is None else node.action.reach
+    hold_ms = 0 if reach is None else reach.hold_ms
+    if free_at_ms is None or not hold_ms or not hold(turn, node, run, free_at_ms, hold_ms):
+        travel(turn, run_id, _follow(turn, node, run, skip(turn, node, run, reason)))
 
 
 def after_action(turn: Turn, run_id: str) -> None:
@@ -190,81 +193,21 @@ def _wait(turn: Turn, node: Node, run: Run) -> str | None:
     return None
 
 
-def _act(turn: Turn, node: Node, run: Run) -> str | None:
-    action, facts = node.action, turn.facts
-    assert action is not None
-    visit = run.visits.get(node.id, 1)
-    if node.quiet is not None:
-        zone, name = zone_of(turn, node)
-        due_ms = loud_ms(facts.now_ms, node.quiet, zone)
-        if due_ms > facts.now_ms:
-            turn.add(
-                Waiting(
-                    run=run.id,
-                    node=node.id,
-                    visit=visit,
-                    at_ms=facts.now_ms,
-                    reason="quiet_hours",
-                    due_ms=due_ms,
-                    zone=name,
-                )
-            )
-            turn.start_timers(turn.run(run.id))
-            return None
-    refusal = _refusal(turn, action)
-    if refusal:
-        turn.add(ActionSkipped(run=run.id, node=node.id, visit=visit, reason=refusal))
-        if FAILURE in node.edges:
-            return _leave(turn, node, run, FAILURE, rule=refusal)
-        return _leave(turn, node, run)
-    try:
-        params, private = _params(turn, action, run)
-    except Unfilled as failure:
-        return _fail(turn, node, run, failure.reason, str(failure))
-    except RuleFailed as failure:
-        return _fail(turn, node, run, failure.reason, node.pointer)
-    effect = effects.effect_id(facts, turn.effects)
-    turn.effects += 1
-    turn.add(ActionStarted(run=run.id, node=node.id, visit=visit, effect=effect, awaited=action.wait))
-    asked = EffectRequested(
-        effect=effect,
-        action=node.id,
-        type=action.type,
-        params=params,
-        timeout_ms=action.policy.timeout_ms,
-        private=private,
-    )
-    pending = len(turn.state.pending)
-    events = effects.request(facts, asked, pending=pending, policy=action.policy)
-    turn.add(*events)
-    if not action.wait:
-        refused = next((event for event in events if isinstance(event, EffectFailed)), None)
-        if refused is not None:
-            turn.failed(run, node.id, refused.error)
-        return _leave(turn, node, turn.run(run.id))
-    if any(isinstance(event, TimerArmed) for event in events):
-        return None  # until the answer
-    return _after(turn, node, turn.run(run.id))
+def _act(turn: Turn, node: Node, run: Run, grant: Grant | None = None) -> str | None:
+    return _follow(turn, node, run, act(turn, node, run, grant))
 
 
-def _refusal(turn: Turn, action: Action) -> str:
-    """Why the customer may not be reached on the action's channel; empty if they may."""
-    if not action.consent:
-        return ""
-    record, channel = turn.facts.record, action.consent
-    suppressed = record.get("suppressed", ())
-    if channel in suppressed and (not isinstance(suppressed, Mapping) or suppressed[channel]):
-        return "suppressed"
-    return "" if record.get("consent", {}).get(channel) is True else "no_consent"
-
-
-def _params(turn: Turn, action: Action, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    params: dict[str, Any] = {}
-    private: dict[str, Any] = {}
-    for name, param in action.params.items():
-        kept = private if turn.personal(param, run) else params
-        kept[name] = turn.value(param, run)
-    return params, private
+def _follow(turn: Turn, node: Node, run: Run, ending: Ending) -> str | None:
+    """Where an action's end leads."""
+    match ending:
+        case Leave(branch, rule):
+            receipt = {"rule": rule} if rule else {}
+            return _leave(turn, node, turn.run(run.id), branch, **receipt)
+        case Failure(reason, detail):
+            return _fail(turn, node, turn.run(run.id), reason, detail)
+        case Ended():
+            return _after(turn, node, turn.run(run.id))
+    return None
 
 
 def _after(turn: Turn, node: Node, run: Run) -> str | None:

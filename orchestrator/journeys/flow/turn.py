@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.core.decider import Facts
-from orchestrator.core.events import Event, JourneyStarted, TimerArmed, TimerCancelled
+from orchestrator.core.events import CommandSent, Event, JourneyStarted, TimerArmed, TimerCancelled
 from orchestrator.core.rules import Data, Rule, RuleFailed
 from orchestrator.core.templates import Template
+from orchestrator.customers.contact import RELEASE
 from orchestrator.journeys.effects import TIMER_PREFIX
 from orchestrator.journeys.flow.events import FlowIdle, NodeFailed, RuleBroken, RunEnded
 from orchestrator.journeys.flow.evolve import evolve
@@ -100,6 +101,10 @@ class Turn:
         if run.wait is not None:
             for timer, due_ms in run.wait.timers():
                 self.add(TimerArmed(timer=timer, due_ms=due_ms))
+
+    def give_back(self, record: str, reference: str) -> None:
+        """Tell the record that nothing was sent: the contact doesn't count."""
+        self.add(CommandSent(stream=record, type=RELEASE, data={"reference": reference}))
 
     def failed(self, run: Run, node: str, reason: str, detail: str = "") -> None:
         self.add(NodeFailed(run=run.id, node=node, reason=reason, detail=detail))

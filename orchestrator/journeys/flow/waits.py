@@ -11,7 +11,8 @@ from orchestrator.journeys.flow.state import Run
 from orchestrator.journeys.flow.turn import Turn
 from orchestrator.journeys.flow.values import zone_is_personal
 
-ABSOLUTE: Final = ("until", "local", "quiet_hours")  # a pause doesn't move these
+ABSOLUTE: Final = ("until", "local", "quiet_hours", "cap")  # a pause doesn't move these
+HELD: Final = ("quiet_hours", "contact", "cap")  # waits of an action, which nobody ends by hand
 
 
 class BadInstant(OrchestratorError):
