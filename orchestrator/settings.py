@@ -65,6 +65,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_dir: str = ""
     """Folder for Parquet files; empty: no analytics sink."""
 
+    grants_issuer: str = "journey-orchestrator"
+    grants_audience: str = "grants"
+    grants_token_lifetime_s: int = 3_600
+    """A grant that lives longer is signed anew at each reading."""
+    grants_clock_skew_s: int = 30
+    grants_keys_dir: str = ""
+    grants_keys: str = ""
+    """Instead of a folder: the keys themselves, as JWK, JWK set or PEM."""
+
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     """0: any free port, printed at start; -1: none."""

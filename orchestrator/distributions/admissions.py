@@ -3,9 +3,8 @@
 The log holds a grant's id and its end. The token that proves it is signed when somebody reads the journey.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from heapq import heappop, heappush
 from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from orchestrator.core.decider import Facts
 from orchestrator.core.errors import Rejected
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.base import Room
+from orchestrator.distributions.deadlines import Deadlines
 
 EXPIRE_AT_ONCE_MAX: Final = 1_000
 REFERENCE_CHARS_MAX: Final = 128
@@ -23,11 +23,12 @@ _LIVE, _REDEEMED, _EXPIRED, _REVOKED = range(4)
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """Who holds it, its id, and for how many."""
+    """Who holds it, its id, for how many, and at which price where the distribution sets one."""
 
     participant: str
     jti: str
     quantity: int = 1
+    price: int | None = None  # in the smallest unit of the currency
 
 
 class Granted(Event, frozen=True):
@@ -49,6 +50,7 @@ class Granted(Event, frozen=True):
                 jti=g.jti,
                 expires_ms=self.expires_ms,
                 quantity=g.quantity,
+                **({} if g.price is None else {"price": g.price}),
             )
             for g in self.grants
         ]
@@ -85,6 +87,35 @@ class GrantRevoked(Event, frozen=True):
         return (self.room.told(self.participant, "expired", self.at_ms, **told),)
 
 
+class GrantReturned(Event, frozen=True):
+    """Its holder gave a grant back unused, by leaving; counted among the revoked."""
+
+    NAME: ClassVar[str] = "distribution.grant_returned.v1"
+    TELLS: ClassVar[bool] = True
+    room: Room
+    participant: str
+    jti: str
+    at_ms: int
+
+    def tells(self) -> Sequence[Told]:
+        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
+
+
+class GrantReplaced(Event, frozen=True):
+    """Its holder has another grant in place of `was`, as after rescheduling; the old one is counted among the revoked."""
+
+    NAME: ClassVar[str] = "distribution.grant_replaced.v1"
+    TELLS: ClassVar[bool] = True
+    room: Room
+    was: str
+    grant: Grant
+    at_ms: int
+    expires_ms: int = 0
+
+    def tells(self) -> Sequence[Told]:
+        return Granted(self.room, (self.grant,), self.at_ms, self.expires_ms).tells()
+
+
 class GrantsExpired(Event, frozen=True):
     """Grants that nobody used in time."""
 
@@ -103,7 +134,14 @@ class GrantsExpired(Event, frozen=True):
         ]
 
 
-ADMISSION_EVENTS: Final[tuple[type[Event], ...]] = (Granted, GrantRedeemed, GrantRevoked, GrantsExpired)
+ADMISSION_EVENTS: Final[tuple[type[Event], ...]] = (
+    Granted,
+    GrantRedeemed,
+    GrantRevoked,
+    GrantReturned,
+    GrantReplaced,
+    GrantsExpired,
+)
 
 
 class Live(Struct, frozen=True, array_like=True, gc=False):
@@ -124,9 +162,7 @@ class Admissions:
         self.granted = self.redeemed = self.expired = self.revoked = 0  # quantities
         self._holders: dict[str, str] = {}  # of live grants, by jti
         self._status: dict[int, int] = {}  # of ended grants, by a hash of the jti
-        self._deadlines: list[
-            tuple[int, str, str]
-        ] = []  # heap of (end, participant, jti); may hold ended ones
+        self._deadlines = Deadlines()  # of live grants, by participant
 
     @property
     def held(self) -> int:
@@ -143,60 +179,49 @@ class Admissions:
 
     def next_end_ms(self) -> int | None:
         """When the next live grant ends."""
-        while self._deadlines:
-            end_ms, participant, jti = self._deadlines[0]
-            live = self.live.get(participant)
-            if live is not None and live.jti == jti:
-                return end_ms
-            heappop(self._deadlines)  # ended otherwise; dropping it changes nothing that can be seen
-        return None
+        return self._deadlines.next_ms
+
+    def next_end_after_ms(self, now_ms: int) -> int | None:
+        """When the next one ends after `expire_due` at `now_ms`; `now_ms` itself when it leaves some for later."""
+        return self._deadlines.due(now_ms, EXPIRE_AT_ONCE_MAX)[1]
 
     def due(self, now_ms: int, limit: int) -> list[Grant]:
         """Live grants whose end has come, the earliest first, up to `limit`. Looks, and leaves all as it is."""
-        due: list[tuple[int, str, str]] = []
-        heap, look = self._deadlines, [0]
-        while look:  # of a heap only the branches whose top is due
-            at = look.pop()
-            if at < len(heap) and heap[at][0] <= now_ms:
-                due.append(heap[at])
-                look += (2 * at + 1, 2 * at + 2)
-        found: list[Grant] = []
-        for _, participant, jti in sorted(due):
-            live = self.live.get(participant)
-            if live is not None and live.jti == jti:
-                found.append(Grant(participant, jti, live.quantity))
-        return found[:limit]
+        live = self.live
+        return [
+            Grant(who, live[who].jti, live[who].quantity) for who in self._deadlines.due(now_ms, limit)[0]
+        ]
 
     def evolve(self, event: Event) -> bool:
         """Take in an event; False when it says nothing about grants."""
         match event:
             case Granted():
                 for g in event.grants:
-                    self.live[g.participant] = Live(g.jti, event.expires_ms, g.quantity)
-                    self._holders[g.jti] = g.participant
-                    self.granted += g.quantity
-                    if event.expires_ms:
-                        heappush(self._deadlines, (event.expires_ms, g.participant, g.jti))
+                    self._begin(g, event.expires_ms)
+            case GrantReplaced():
+                self.revoked += self._end(event.grant.participant, event.was, _REVOKED)
+                self._begin(event.grant, event.expires_ms)
             case GrantRedeemed():
                 self.redeemed += self._end(event.participant, event.jti, _REDEEMED)
-            case GrantRevoked():
+            case GrantRevoked() | GrantReturned():
                 self.revoked += self._end(event.participant, event.jti, _REVOKED)
             case GrantsExpired():
                 self.expired += sum(self._end(g.participant, g.jti, _EXPIRED) for g in event.grants)
-                while self._deadlines and self._deadlines[0][0] <= event.at_ms and self._stale():
-                    heappop(self._deadlines)
             case _:
                 return False
         return True
 
-    def _stale(self) -> bool:
-        _, participant, jti = self._deadlines[0]
-        live = self.live.get(participant)
-        return live is None or live.jti != jti
+    def _begin(self, grant: Grant, expires_ms: int) -> None:
+        self.live[grant.participant] = Live(grant.jti, expires_ms, grant.quantity)
+        self._holders[grant.jti] = grant.participant
+        self.granted += grant.quantity
+        if expires_ms:
+            self._deadlines.set(grant.participant, expires_ms)
 
     def _end(self, participant: str, jti: str, code: int) -> int:
         live = self.live.pop(participant)
         del self._holders[jti]
+        self._deadlines.drop(participant)
         self._status[_short(jti)] = code
         return live.quantity
 
@@ -213,8 +238,9 @@ def grant(
     facts: Facts,
     *,
     valid_ms: int,
+    prices: Mapping[str, int] = {},
 ) -> Granted:
-    """Grants for (participant, quantity) pairs, `valid_ms` long (0: without an end).
+    """Grants for (participant, quantity) pairs, `valid_ms` long (0: without an end), at `prices` by participant.
 
     Raises Rejected `grant.already_held`: one live grant per participant.
     """
@@ -224,7 +250,7 @@ def grant(
         if participant in admissions.live or participant in seen:
             raise Rejected("grant.already_held", participant=participant)
         seen.add(participant)
-        made.append(Grant(participant, new_jti(facts, index), quantity))
+        made.append(Grant(participant, new_jti(facts, index), quantity, prices.get(participant)))
     expires_ms = facts.now_ms + valid_ms if valid_ms else 0
     return Granted(room, tuple(made), facts.now_ms, expires_ms)
 
@@ -241,6 +267,23 @@ def revoke(room: Room, admissions: Admissions, jti: str, reason: str, facts: Fac
     """Take a grant back. Raises Rejected as `redeem` does."""
     participant, _ = _usable(admissions, jti)
     return (GrantRevoked(room, participant, jti, facts.now_ms, reason[:REFERENCE_CHARS_MAX]),)
+
+
+def give_back(room: Room, admissions: Admissions, participant: str, facts: Facts) -> GrantReturned | None:
+    """The return of a participant's live grant; None where there is none."""
+    live = admissions.live.get(participant)
+    return None if live is None else GrantReturned(room, participant, live.jti, facts.now_ms)
+
+
+def replace_grant(
+    room: Room, admissions: Admissions, participant: str, facts: Facts, *, valid_ms: int
+) -> GrantReplaced:
+    """Another grant in place of a participant's live one, of its quantity. Raises Rejected `grant.unknown` without one."""
+    live = admissions.live.get(participant)
+    if live is None:
+        raise Rejected("grant.unknown")
+    made = Grant(participant, new_jti(facts, 0), live.quantity)
+    return GrantReplaced(room, live.jti, made, facts.now_ms, facts.now_ms + valid_ms if valid_ms else 0)
 
 
 def expire_due(room: Room, admissions: Admissions, facts: Facts) -> Sequence[Event]:

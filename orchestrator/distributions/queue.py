@@ -158,8 +158,7 @@ class Queue(Distribution):
         return state.flow.config.presence_timeout_ms
 
     def awaited(self, state: QueueState) -> Sequence[str]:
-        absences = state.absences
-        return [who for who in list(state.tickets) if state.waits(who) and who not in absences]
+        return state.awaited()
 
     def noted_absent(self, state: QueueState) -> Sequence[str]:
         return list(state.absences)
