@@ -80,6 +80,7 @@ def remove(
     yes: Yes = False,
     keys: Keys = None,
     data: Data = DATA_DIR,
+    output: Output = TABLE,
 ) -> None:
     """Forget a key at once, as after a theft: every token it signed stops counting."""
     from orchestrator.cli import output as out
@@ -87,7 +88,7 @@ def remove(
     if not yes:
         typer.confirm(f"Forget {kid}? Tokens it signed stop counting", abort=True, err=True)
     store_of(keys, data).remove(kid)
-    out.say(f"removed {kid}")
+    out.rows(("kid", "removed"), [{"kid": kid, "removed": True}], output)
 
 
 @app.command("jwks", epilog=examples("orchestrator keys jwks > jwks.json"))

@@ -82,9 +82,12 @@ class JourneyKind(Protocol):
 
     name: str
     reads_record: bool  # whether `decide` reads `facts.record`, the customer's record
-    events: tuple[type[Event], ...]  # beside core.events.SHARED_EVENTS
     fold_version: int
     schema: Mapping[str, Any]  # JSON Schema (2020-12) of its documents
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """Its own events, beside core.events.SHARED_EVENTS."""
 
     def check(self, document: Mapping[str, Any]) -> Sequence[Problem]:
         """Every semantic problem of a document that already fits `schema`."""

@@ -60,7 +60,9 @@ class KeyLog:
             return
         start = segment * _SEGMENT_BYTES
         fresh = _Filter(self.packed[start : start + _SEGMENT_BYTES])
-        self._filters[segment:] = [fresh]  # a longer log was cut: filters after it are of keys that are no more
+        self._filters[segment:] = [
+            fresh
+        ]  # a longer log was cut: filters after it are of keys that are no more
 
     def _scan(self, key_hash: bytes, start: int, end: int) -> int | None:
         packed = self.packed

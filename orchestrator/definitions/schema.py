@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from orchestrator.journeys import KINDS
+from orchestrator.journeys import DOCUMENTED
 from orchestrator.messages import TEMPLATE
 from orchestrator.messages.campaign import CAMPAIGN
 
 
 def export(kind: str | None = None) -> dict[str, Any]:
     """The schema of one kind's documents, or of any kind's. Raises KeyError for unknown kinds."""
-    schemas = {journey_kind.name: dict(journey_kind.schema) for journey_kind in KINDS}
+    schemas = {journey_kind.name: dict(journey_kind.schema) for journey_kind in DOCUMENTED}
     schemas[TEMPLATE.name] = dict(TEMPLATE.schema)
     schemas[CAMPAIGN.name] = dict(CAMPAIGN.schema)
     if kind is not None:

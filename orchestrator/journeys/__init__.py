@@ -2,10 +2,16 @@
 
 from orchestrator.core.decider import JourneyKind
 from orchestrator.customers import POINTS, RECORD
+from orchestrator.distributions import ACCESS_CODES, MECHANISMS
 from orchestrator.journeys.bulk import BULK
+from orchestrator.journeys.experience import EXPERIENCE
 from orchestrator.journeys.flow import FLOW
 from orchestrator.journeys.lifecycle import LIFECYCLE
 
-KINDS: tuple[JourneyKind, ...] = (LIFECYCLE, FLOW, RECORD, POINTS, BULK)
+DOCUMENTED: tuple[JourneyKind, ...] = (LIFECYCLE, FLOW, RECORD, POINTS, BULK, EXPERIENCE)
+"""Kinds with documents of their own."""
 
-__all__ = ["BULK", "FLOW", "KINDS", "LIFECYCLE"]
+KINDS: tuple[JourneyKind, ...] = (*DOCUMENTED, *MECHANISMS, ACCESS_CODES)
+"""Every kind of stream: resources are described by the documents of an experience."""
+
+__all__ = ["BULK", "DOCUMENTED", "EXPERIENCE", "FLOW", "KINDS", "LIFECYCLE"]
