@@ -127,20 +127,24 @@ def _summary(fields: dict[str, Any]) -> str:
     return _pairs(shown)
 
 
-_SPANS = {"timeout_ms", "retry_after_ms"}
+_LONGEST_SPAN_MS = 100_000_000_000  # three years; as an instant it would lie in 1973
 
 
 def _pairs(fields: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name if name in _SPANS else name.removesuffix('_ms')}={_value(name, value)}"
+        f"{name.removesuffix('_ms') if _is_instant(name, value) else name}={_value(name, value)}"
         for name, value in fields.items()
     )
+
+
+def _is_instant(name: str, value: Any) -> bool:
+    return name.endswith("_ms") and isinstance(value, int) and value > _LONGEST_SPAN_MS
 
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if name.endswith("_ms") and name not in _SPANS and isinstance(value, int):
+    if _is_instant(name, value):
         return rfc3339(value)
     return msgspec.json.encode(value).decode()
 
