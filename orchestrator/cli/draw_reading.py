@@ -66,7 +66,7 @@ async def shuffle_of(settings: Any, databases: Any, name: str) -> "ShuffleProof"
                     waiting[event.participant] = event.ticket
                 case queues.QueueLeft():
                     waiting.pop(event.participant, None)
-                case queues.QueuePlacesFreed():
+                case queues.QueuePlacesFreed() | queues.QueueDismissed():
                     for participant in event.participants:
                         waiting.pop(participant, None)
                 case queues.QueueOpened(secret=secret) if secret:

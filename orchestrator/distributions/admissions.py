@@ -14,12 +14,13 @@ from orchestrator.core.errors import Rejected
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.base import Room
 from orchestrator.distributions.deadlines import Deadlines
+from orchestrator.distributions.ended import Ended
 
 EXPIRE_AT_ONCE_MAX: Final = 1_000
 REFERENCE_CHARS_MAX: Final = 128
 Status = Literal["redeemed", "expired", "revoked"]
 _CODES: Final[dict[int, Status]] = {1: "redeemed", 2: "expired", 3: "revoked"}
-_LIVE, _REDEEMED, _EXPIRED, _REVOKED = range(4)
+_REDEEMED, _EXPIRED, _REVOKED = 1, 2, 3
 
 
 class Grant(Struct, frozen=True, array_like=True):
@@ -155,13 +156,13 @@ class Live(Struct, frozen=True, array_like=True, gc=False):
 class Admissions:
     """The grants of one distribution. Mutable: `evolve` is the only one to change it."""
 
-    __slots__ = ("_deadlines", "_holders", "_status", "expired", "granted", "live", "redeemed", "revoked")
+    __slots__ = ("_deadlines", "_ended", "_holders", "expired", "granted", "live", "redeemed", "revoked")
 
     def __init__(self) -> None:
         self.live: dict[str, Live] = {}  # by participant
         self.granted = self.redeemed = self.expired = self.revoked = 0  # quantities
         self._holders: dict[str, str] = {}  # of live grants, by jti
-        self._status: dict[int, int] = {}  # of ended grants, by a hash of the jti
+        self._ended = Ended()
         self._deadlines = Deadlines()  # of live grants, by participant
 
     @property
@@ -175,7 +176,7 @@ class Admissions:
 
     def ended(self, jti: str) -> Status | None:
         """How a grant ended; None for a live or unknown one."""
-        return _CODES.get(self._status.get(_short(jti), _LIVE))
+        return _CODES.get(self._ended.get(jti))
 
     def next_end_ms(self) -> int | None:
         """When the next live grant ends."""
@@ -222,7 +223,7 @@ class Admissions:
         live = self.live.pop(participant)
         del self._holders[jti]
         self._deadlines.drop(participant)
-        self._status[_short(jti)] = code
+        self._ended.add(jti, code)
         return live.quantity
 
 
@@ -304,8 +305,3 @@ def _usable(admissions: Admissions, jti: str) -> tuple[str, Live]:
         case "revoked":
             raise Rejected("grant.revoked")
     raise Rejected("grant.unknown")
-
-
-def _short(jti: str) -> int:
-    """A grant's id in 64 bits: what ended is remembered for good, so it has to be small."""
-    return int.from_bytes(blake2b(jti.encode(), digest_size=8).digest(), "big")

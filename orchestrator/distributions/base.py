@@ -6,6 +6,7 @@ send commands of their own, which are answered by outcomes, as everywhere.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -196,7 +197,11 @@ def distribution_stream(organization: str, experience: str, distribution: str, m
 
 def room_of(facts: Facts) -> Room:
     """The room of the stream that decides. Raises Undecidable where it stands at another address than its own."""
-    stream = facts.stream
+    return _room(facts.stream)
+
+
+@lru_cache(maxsize=4_096)
+def _room(stream: Stream) -> Room:
     room = Room(stream.owner.organization, stream.definition, stream.run, stream.kind)
     if stream != distribution_stream(room.organization, room.experience, room.distribution, room.mechanism):
         raise Undecidable(

@@ -95,6 +95,22 @@ def test_deadlines_are_a_dictionary(steps: list[tuple[str, str, int]]) -> None:
         assert deadlines.next_ms == min(plain.values(), default=None)
 
 
+@given(st.dictionaries(st.text(max_size=8), st.integers(1, 255), max_size=200), st.text(max_size=8))
+def test_how_grants_ended_is_remembered(codes: dict[str, int], other: str) -> None:
+    """Each id has its own code, and one that never ended has none, however full the buckets are."""
+    from orchestrator.distributions import ended
+
+    before, ended._BUCKETS = ended._BUCKETS, 2  # type: ignore[misc]
+    try:
+        kept = ended.Ended()
+        for id, code in codes.items():
+            kept.add(id, code)
+        assert {id: kept.get(id) for id in codes} == codes
+        assert kept.get(other) == codes.get(other, 0)
+    finally:
+        ended._BUCKETS = before  # type: ignore[misc]
+
+
 def test_dropped_deadlines_do_not_pile_up() -> None:
     """What was dropped before its time is forgotten long before that, so the heap stays in proportion."""
     deadlines = Deadlines()
