@@ -50,6 +50,14 @@ test-long: lint fetch ## lint, then every test, the long chaos scenarios include
 bench: fetch ## measure this engine beside a bare pipeline and a plain eventsourcing application
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-timers
+bench-timers: fetch ## timers due at once while commands flow, and a million pending
+	@$(BIN)/python -m bench.timers $(ARGS)
+
+.PHONY: bench-queue
+bench-queue: venv ## a queue with a million waiting, without servers
+	@$(BIN)/python -m bench.queue $(ARGS)
+
 .PHONY: format
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix --quiet .

@@ -51,6 +51,7 @@ from orchestrator.watchdog import Watchdog
 from projections.analytics import sinks
 from projections.dead_letters import DeadLetters
 from projections.exactly_once import ExactlyOnce
+from projections.flow_analytics import FlowAnalytics
 from projections.journeys import Journeys
 from projections.producers import SharedProducer
 from projections.publisher import Publisher
@@ -291,6 +292,7 @@ class Worker:
                 dirty_max=max(1_000, settings.dirty_streams // self._lanes),
             ),
             DeadLetters(lane),
+            FlowAnalytics(lane),
             *sinks(lane, settings),
         )
 
@@ -321,6 +323,7 @@ def effect_runner(
             secrets=secrets_from(os.environ, SECRETS_PREFIX),
             group_id=f"{settings.group}-effects",
             concurrency=settings.effects_concurrency,
+            elsewhere=settings.effects_elsewhere,
             session_timeout_s=settings.session_timeout_ms / 1000,
         ),
         metrics=_effect_metrics(),

@@ -41,6 +41,7 @@ class EffectSettings(Struct, frozen=True):
     ca_file: str = ""  # PEM of additional authorities for https; "" means the system's alone
     publish_topics: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
+    elsewhere: tuple[str, ...] = ()  # types that other workers perform
     group_id: str = "journeys-effects"
     session_timeout_s: float = 45.0  # after which the group gives a dead member's partitions away
     concurrency: int = 64  # calls at a time

@@ -15,7 +15,7 @@ from orchestrator.engine.schema import SHARED_TABLES
 from orchestrator.engine.store import LaneStore
 from orchestrator.settings import Settings
 
-FOLLOWERS = ("publisher", "exactly_once", "journeys", "dead_letters", "parquet")
+FOLLOWERS = ("publisher", "exactly_once", "journeys", "dead_letters", "flow_analytics", "parquet")
 _SUSPECT = "suspect"
 _SETTLE_TRIES, _SETTLE_WAIT_S = 25, 0.2
 

@@ -89,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_ca_file: str = ""
     """PEM of authorities that https webhooks may be signed by, beside the system's."""
     effects_concurrency: int = 64
+    effects_elsewhere: tuple[str, ...] = ()
+    """Types of effects that workers of your own perform: ours leaves them alone."""
     effects_publish_topics: tuple[str, ...] = ("user.onboarding.complete", "sales.notifications")
 
     def topic(self, name: str) -> str:

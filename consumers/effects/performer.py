@@ -55,6 +55,9 @@ class Performer:
     async def answer(self, lane: Lane, record: ConsumerRecord, request: EffectRequest) -> bool:
         """Performs and answers a request; True if its answer is acknowledged."""
         provider = self._providers.get(request.type)
+        if provider is None and request.type in self._context.settings.elsewhere:
+            lane.finish(record.offset)
+            return True
         if provider is None:
             known = ", ".join(sorted(self._providers))
             return await self._tell(

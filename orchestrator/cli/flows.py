@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.journeys.bulk.query import Query
 
 app = noun("Flows: what is published, where its runs are, and operating on many of them.")
+app.command(epilog=examples(*flow_analytics.EXAMPLES))(flow_analytics.analytics)
 Flow = Annotated[str, typer.Argument(metavar="ID", help="A flow's id.")]
 Customer = Annotated[str, typer.Option("--customer", "-c", help="Only this customer's runs.")]
 Run = Annotated[str, typer.Option("--run", help="Only this run (with --customer).")]

@@ -11,7 +11,10 @@ app = noun("Lanes: the shares of all owners, each one Kafka partition and one Po
 Lane = Annotated[int | None, typer.Argument(help="A lane's number.", min=0)]
 All = Annotated[bool, typer.Option("--all", help="Every lane.")]
 _COLUMNS = ("lane", "state", "owner", "position", "lag", "timers", "next_due_ms", "followers_lag")
-_LATE_POSITIONS = {"dead_letters": 10_000}  # followers that save their position only every so many events
+_LATE_POSITIONS = {
+    "dead_letters": 10_000,
+    "flow_analytics": 10_000,
+}  # followers that save their position only every so many events
 _TIMERS = "SELECT count(*) AS timers, min(due_ms) AS next_due_ms FROM {lane}.timers"
 
 

@@ -29,7 +29,7 @@ def replay(
         bool,
         typer.Option(
             "--rebuild",
-            help="Write journeys, keys, timers and dead letters anew; no worker may decide meanwhile.",
+            help="Write journeys, keys, timers, dead letters and counts of flows anew; no worker may decide meanwhile.",
         ),
     ] = False,
     lane: Annotated[

@@ -309,7 +309,9 @@ class Lane:
         missing = any(
             i.trouble and i.trouble.reason in ("unknown_definition", "unknown_type") for i in intakes
         )
-        return missing and await self.run(self._catalogue.refresh)
+        if missing:  # another lane may have read it just now: whatever this finds, look again
+            await self.run(self._catalogue.refresh)
+        return missing
 
     async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
         await self._frames.bring([s for i in intakes for s in i.streams])
@@ -346,8 +348,9 @@ class Lane:
         try:
             self._decide_one(batch, intake)
         except Undecidable as no:
-            if no.reason != "unknown_definition" or not await self.run(self._catalogue.refresh):
+            if no.reason != "unknown_definition":
                 raise
+            await self.run(self._catalogue.refresh)
             self._decide_one(batch, intake)
 
     def _decide_one(self, batch: Batch, intake: Intake) -> None:

@@ -3,7 +3,7 @@
 A step may be cut off and taken again: each of its statements does nothing the second time.
 """
 
-from orchestrator.engine.schema import LANE_FUNCTIONS
+from orchestrator.engine.schema import FLOW_TABLES, LANE_FUNCTIONS
 
 LANE_STEPS: tuple[tuple[str, ...], ...] = (
     # 1 to 2: timers of imported history are told apart
@@ -14,6 +14,8 @@ LANE_STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # 2 to 3: small transactions in one round trip
     LANE_FUNCTIONS,
+    # 3 to 4: how customers go through flows is counted
+    FLOW_TABLES,
 )
 """Step n, counted from 1, turns a lane of format n into one of format n + 1: statements, in order."""
 

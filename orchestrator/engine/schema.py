@@ -102,6 +102,28 @@ LANE_FUNCTIONS: tuple[str, ...] = (
 FENCED_STATE = "JF001"
 """The SQLSTATE by which `append` says that a position isn't where the caller thinks it is."""
 
+FLOW_TABLES: tuple[str, ...] = (
+    """
+    CREATE TABLE IF NOT EXISTS {lane}.flow_counts (
+        definition text NOT NULL,
+        version bigint NOT NULL,
+        day bigint NOT NULL,
+        node text NOT NULL,
+        measure text NOT NULL,
+        key text NOT NULL,
+        n bigint NOT NULL,
+        PRIMARY KEY (definition, version, day, node, measure, key)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS {lane}.flow_open (
+        stream_id uuid PRIMARY KEY,
+        state bytea NOT NULL
+    )
+    """,
+)
+"""How customers go through flows: counts, and what counting remembers of streams (projections.flow_analytics)."""
+
 SHARED_TABLES = """
 CREATE SCHEMA IF NOT EXISTS orchestrator;
 CREATE TABLE IF NOT EXISTS orchestrator.installation (

@@ -14,7 +14,7 @@ from orchestrator.core.errors import ConfigurationError, Fenced
 from orchestrator.engine import copy_format
 from orchestrator.engine.database import Database, PersistenceError
 from orchestrator.engine.migrations import LANE_STEPS
-from orchestrator.engine.schema import FENCED_STATE, LANE_FUNCTIONS, LANE_TABLES
+from orchestrator.engine.schema import FENCED_STATE, FLOW_TABLES, LANE_FUNCTIONS, LANE_TABLES
 
 LOG = "log"
 _ONE_CALL_ROWS = 200  # above, COPY is quicker for the server than arrays are
@@ -122,8 +122,8 @@ class LaneStore:
             for statement in LANE_TABLES.split(";"):
                 if statement.strip():
                     cursor.execute(sql.SQL(statement.strip()).format(lane=sql.Identifier(self.schema)))
-            for function in LANE_FUNCTIONS:
-                cursor.execute(self.statement(function))
+            for statement in (*FLOW_TABLES, *LANE_FUNCTIONS):
+                cursor.execute(self.statement(statement))
             rows = [(LOG, 0), *positions]
             cursor.executemany(self._sql["make_position"], rows)
             cursor.execute(self._sql["make_key"], ("lane", secret))

@@ -7,11 +7,13 @@ import msgspec
 from typing_extensions import override
 
 from orchestrator.core.decider import JourneyKind
+from orchestrator.core.events import Event
 from orchestrator.core.keys import ENTRY_BYTES
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import Envelope
 from orchestrator.engine.frame import Frame, Snapshot
 from orchestrator.engine.positions import OUT
+from orchestrator.replay.flows import ComparingFlows
 from orchestrator.replay.folding import Folded, Visitor
 from orchestrator.replay.letters import ComparingLetters, given_up_timers, timer_letter_id
 from orchestrator.replay.reading import LaneSnapshot, Merged
@@ -54,6 +56,7 @@ class Comparing(Visitor):
         self._codec = codec
         self._findings = findings
         self._letters = ComparingLetters(snapshot, lane, positions[OUT + "dead_letters"].at, findings)
+        self._flows = ComparingFlows(snapshot, lane, positions[OUT + "flow_analytics"].at, findings)
         self._given_up = given_up_timers(snapshot, lane, codec)
         self._journeys = Merged(snapshot.journeys())
         self._stream_keys = Merged(snapshot.stream_keys())
@@ -65,6 +68,7 @@ class Comparing(Visitor):
     @override
     def begin(self, stream_id: bytes) -> int:
         """Find the stream's rows; rows of streams in between have no events."""
+        self._flows.begin(stream_id)
         self._orphans(
             self._journeys.before(stream_id),
             self._stream_keys.before(stream_id),
@@ -101,6 +105,11 @@ class Comparing(Visitor):
             self._add("journeys.label", place, f"its row says {row.label!r}, the log {label!r}")
         self._compare_keys(place, bytes(frame.keys.packed), self._row_keys)
         return self._compare_snapshot(place, row, frame)
+
+    @override
+    def event(self, position: int, stream: str, event: Event) -> None:
+        """Flows are counted."""
+        self._flows.event(position, stream, event)
 
     @override
     def folded(self, journey: Folded) -> None:
@@ -146,6 +155,7 @@ class Comparing(Visitor):
         """What is left has no events."""
         self._orphans(self._journeys.rest(), self._stream_keys.rest(), self._timers.rest())
         self._letters.ended()
+        self._flows.ended()
 
     def _compare_snapshot(self, place: str, row: JourneyRow, frame: Frame) -> Frame | None:
         try:

@@ -8,6 +8,7 @@ import msgspec
 from orchestrator.core.addresses import lane_of, lane_stream, parse_stream
 from orchestrator.core.decider import JourneyKind
 from orchestrator.core.errors import Malformed
+from orchestrator.core.events import Event
 from orchestrator.core.lane_events import LanePaused, LaneResumed
 from orchestrator.engine.codec import SEALED_MARK, Codec, UnknownEvent
 from orchestrator.engine.envelope import Envelope
@@ -43,6 +44,9 @@ class Visitor:
     def stands(self, frame: Frame) -> Frame | None:  # noqa: ARG002 - for those who look
         """The fold is at that version; the same journey as its snapshot has it, to go on beside."""
         return None
+
+    def event(self, position: int, stream: str, event: Event) -> None:
+        """An event of the journey that began last."""
 
     def folded(self, journey: Folded) -> None:
         """A journey has ended."""
@@ -125,6 +129,7 @@ class LaneFold:
                     frame.apply(envelope, secret)
                 except Exception as error:
                     raise _cannot_follow(frame, error) from error
+                visitor.event(position, envelope.stream, envelope.data)
                 if position <= settled_position:
                     settled = version
                 if beside is not None:

@@ -91,6 +91,16 @@ class LaneSnapshot:
             " FROM {lane}.dead_letters ORDER BY version, id"
         )
 
+    def flow_counts(self) -> Iterator[Sequence[Any]]:
+        """Rows of the counts of flows: definition, version, day, node, measure, key, number."""
+        yield from self._chunks(
+            "SELECT definition, version, day, node, measure, key, n FROM {lane}.flow_counts WHERE n <> 0"
+        )
+
+    def flow_open(self) -> Iterator[Sequence[Any]]:
+        """What counting remembers, by stream id."""
+        yield from self._chunks("SELECT uuid_send(stream_id), state FROM {lane}.flow_open ORDER BY stream_id")
+
     def dead_letter_ids(self, ids: Sequence[str]) -> set[str]:
         """Which of these dead letters have a row."""
         return {

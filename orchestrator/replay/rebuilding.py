@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from typing import Any, LiteralString
+from uuid import UUID
 
 from psycopg import Cursor, sql
 from typing_extensions import override
 
 from orchestrator.core.addresses import Stream
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.events import Event
 from orchestrator.core.lane_events import DeadLettered
 from orchestrator.core.resource import ResourceKind, kept_fold_version
 from orchestrator.engine.codec import Codec
@@ -18,10 +20,19 @@ from orchestrator.replay.folding import Folded, Visitor
 from orchestrator.replay.letters import given_up_timers, letter_row, settlement, timer_letter_id
 from orchestrator.replay.reading import LaneSnapshot, Merged
 from orchestrator.replay.report import Findings
+from projections.flow_analytics.counting import encode
+from projections.flow_analytics.recount import Recount
 
 _ROWS_AT_ONCE = 500
-_EMPTIED: tuple[LiteralString, ...] = ("journeys", "stream_keys", "timers", "dead_letters")
-_FOLLOWERS = ("journeys", "dead_letters")
+_EMPTIED: tuple[LiteralString, ...] = (
+    "journeys",
+    "stream_keys",
+    "timers",
+    "dead_letters",
+    "flow_counts",
+    "flow_open",
+)
+_FOLLOWERS = ("journeys", "dead_letters", "flow_analytics")
 _INSERTS: Mapping[str, LiteralString] = {
     "journeys": "INSERT INTO {lane}.journeys (stream_id, stream, kind, definition, definition_version, label, version,"
     " updated_ms, fold_version, snapshot) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[],"
@@ -33,6 +44,9 @@ _INSERTS: Mapping[str, LiteralString] = {
     "dead_letters": "INSERT INTO {lane}.dead_letters (id, version, topic, reason, error, source, command_id, command_type,"
     " subject, at_ms) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],"
     " %s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
+    "flow_counts": "INSERT INTO {lane}.flow_counts (definition, version, day, node, measure, key, n) SELECT * FROM"
+    " unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])",
+    "flow_open": "INSERT INTO {lane}.flow_open (stream_id, state) SELECT * FROM unnest(%s::uuid[], %s::bytea[])",
 }
 _SETTLE: LiteralString = "UPDATE {lane}.dead_letters SET status = %s, note = %s WHERE id = %s"
 
@@ -56,6 +70,8 @@ class Rebuilding(Visitor):
         self._old_timers: Merged | None = None
         self._old: list[Any] = []
         self._positions: dict[str, int] = {}
+        self._flows = Recount(0)
+        self._flow_id = b""
         self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _EMPTIED}
 
     def lock(self) -> None:
@@ -64,6 +80,7 @@ class Rebuilding(Visitor):
         self._execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
         self._execute("SELECT name, at FROM {lane}.positions ORDER BY name FOR UPDATE")
         self._positions = {row["name"]: row["at"] for row in self._cursor.fetchall()}
+        self._flows = Recount(self._positions[LOG])
 
     def empty(self, snapshot: LaneSnapshot) -> None:
         """Delete the old rows, which `snapshot`, taken after `lock`, still shows."""
@@ -77,11 +94,22 @@ class Rebuilding(Visitor):
     @override
     def begin(self, stream_id: bytes) -> int:
         """Find the stream's old timers."""
+        self._end_flow()
+        self._flow_id = stream_id
         assert self._old_timers is not None
         for _ in self._old_timers.before(stream_id):
             pass
         self._old = self._old_timers.of(stream_id)
         return 0
+
+    @override
+    def event(self, position: int, stream: str, event: Event) -> None:
+        """Flows are counted."""
+        self._flows.event(position, stream, event)
+
+    def _end_flow(self) -> None:
+        if open := self._flows.end():
+            self._write("flow_open", (UUID(bytes=self._flow_id), encode(open)))
 
     @override
     def folded(self, journey: Folded) -> None:
@@ -135,6 +163,9 @@ class Rebuilding(Visitor):
     @override
     def ended(self) -> None:
         """Write what waits, and say that the read models have everything."""
+        self._end_flow()
+        for cell, n in self._flows.counts.items():
+            self._write("flow_counts", (*cell, n))
         for table in _EMPTIED:
             self._flush(table)
         for name in _FOLLOWERS:

@@ -52,7 +52,8 @@ class FlowAnalytics:
 
     async def _gather(self) -> None:
         """Count events until there is enough to write, or the first that counted has waited long enough."""
-        begun, until_s = self._position, None
+        begun = self._position
+        until_s: float | None = None
         while self._position - begun < _EVENTS_MAX:
             left_s = None if until_s is None else until_s - time.monotonic()
             try:

@@ -42,7 +42,7 @@ class Stage:
                 return await gate.perform(request, params, context)
 
         context = Context(
-            settings=EffectSettings(),
+            settings=EffectSettings(elsewhere=("send_pigeon",)),
             internal_topics=frozenset(),
             http=http,
             produce=self._produce,
@@ -163,3 +163,14 @@ async def test_a_provider_that_ignores_its_timeout_is_ended(
     stage.lane.take(7)
     assert await stage.answer(timeout_ms=30)
     assert stage.told == [b"effect.failed" if idempotent else b"effect.unknown"]
+
+
+async def test_types_of_other_workers_are_left_to_them(http: aiohttp.ClientSession) -> None:
+    """What the settings give to another worker is neither called nor answered here, and holds nothing up."""
+    stage = Stage(opened(), http)
+    for offset, kind in ((7, "send_pigeon"), (8, "send_owl")):
+        stage.lane.take(offset)
+        found = record(value(kind=kind), offset=offset)
+        assert await stage.performer.answer(stage.lane, found, decode(found, 60_000))
+        assert stage.lane.to_commit == offset + 1
+    assert stage.happened == ["answer"], "a type that nobody has is answered"
