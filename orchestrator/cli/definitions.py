@@ -200,14 +200,14 @@ def _unpublished(
     databases: Any, file: Path, document: dict[str, Any], beside: list[tuple[Path, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Problems with what a document names and nobody has published."""
-    from orchestrator.cli import campaign_templates
+    from orchestrator.cli import unpublished
 
     return [
         {
             "file": str(file), "line": None, "severity": problem.severity, "pointer": problem.pointer,
             "message": problem.message, "cure": problem.cure,
         }
-        for problem in campaign_templates.problems(databases, document, [one for _, one in beside])
+        for problem in unpublished.problems(databases, document, [one for _, one in beside])
     ]  # fmt: skip
 
 

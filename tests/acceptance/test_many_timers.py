@@ -10,23 +10,13 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from consumers.commands import lane_runner
 from orchestrator import embedded
 from orchestrator.engine.store import LaneStore, TimerRow
+from tests.support.clock import Clock
 from tests.support.world import World, world
 
 HOUR_MS = 3_600_000
 FIRED = "engine/timers"
-
-
-class Clock:
-    """PostgreSQL's clock as lanes see it, set off by some time; the broker's goes on as it does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead_ms = 0
-        real = LaneStore.clock_ms
-        monkeypatch.setattr(LaneStore, "clock_ms", lambda store: real(store) + self.ahead_ms)
-        monkeypatch.setattr(lane_runner, "_CLOCK_EVERY_S", 0.0)
 
 
 @pytest.fixture

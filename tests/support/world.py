@@ -50,6 +50,7 @@ class World:
 
     def __init__(self, settings: Settings, kinds: Sequence[Any]) -> None:
         self.settings = settings
+        self.role = "lanes"  # "all": it performs effects as well
         self.worker: Worker | None = None
         self._kinds = kinds
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +69,7 @@ class World:
     def begin(self) -> None:
         """Start a worker; what becomes of it is the test's to see."""
         assert self._task is None
-        self.worker = Worker(self.settings, kinds=self._kinds)
+        self.worker = Worker(self.settings, kinds=self._kinds, role=self.role)
         self._task = asyncio.create_task(self.worker.run())
 
     async def stop(self) -> None:
