@@ -130,7 +130,7 @@ async def _private_fields_survive(one: World) -> None:
     await one.settled()
     for customer in customers:
         owned = one.runner(one.lane(customer)).lane
-        [frame] = await owned._read_frames({"": _stream(one, customer)})
+        [frame] = await owned._frames.read([_stream(one, customer)])
         assert frame.state.private == dict.fromkeys(("k0", "k1", "k2"), customer)
         assert frame.state.total == 4
 
