@@ -3,10 +3,10 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -44,8 +44,12 @@ def scene(
     processes: int = 1,
     *,
     environment: Mapping[str, str] | None = None,
+    documents: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Scene]:
-    """Make database and topics, hand out the contender, stop it and drop the database."""
+    """Make database and topics, hand out the contender, stop it and drop the database.
+
+    `documents` are published beside the shop's.
+    """
     prefix, database = f"{run}-{name}.", f"bench_{run}_{name}"
     dsn = conninfo.make_conninfo(servers.dsn, dbname=database)
     _admin(servers.dsn, "CREATE DATABASE {}", database)
@@ -53,7 +57,7 @@ def scene(
         kafka_bootstrap_servers=servers.bootstrap, database_url=dsn, lanes=lanes, topic_prefix=prefix,
         consumer_group="group",
     )  # fmt: skip
-    asyncio.run(_install(settings))
+    asyncio.run(_install(settings, documents))
     surroundings = {
         "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap,
         "DATABASE_URL": dsn,
@@ -82,12 +86,13 @@ def scene(
         _drop_topics(servers.bootstrap, list(settings.topics.values()))
 
 
-async def _install(settings: Settings) -> None:
+async def _install(settings: Settings, documents: Sequence[Mapping[str, Any]]) -> None:
     databases = Databases(settings)
     try:
         await init(settings, databases)
         document = definitions.load(_SHOP.read_bytes())
-        publish(databases.main, "lifecycle", "shop", json.dumps(document))
+        for one in (document, *documents):
+            publish(databases.main, one["kind"], one["id"], json.dumps(one))
     finally:
         databases.close()
 
