@@ -54,6 +54,10 @@ bench: fetch ## measure this engine beside a bare pipeline and a plain eventsour
 bench-timers: fetch ## timers due at once while commands flow, and a million pending
 	@$(BIN)/python -m bench.timers $(ARGS)
 
+.PHONY: bench-entering
+bench-entering: fetch ## customers entering one queue through Kafka
+	@$(BIN)/python -m bench.entering $(ARGS)
+
 .PHONY: bench-queue
 bench-queue: venv ## a queue with a million waiting, without servers
 	@$(BIN)/python -m bench.queue $(ARGS)

@@ -76,6 +76,11 @@ def stream_of(owner: Owner, kind: str, definition: str) -> Stream:
     return Stream(owner, kind, definition)
 
 
+def stream_text(organization: str, scope: str, id: str, kind: str, definition: str) -> str:
+    """The text of a stream without a run; making only that costs a fraction of making the stream."""
+    return f"{_encode(organization)}/{scope}/{_encode(id)}/{kind}:{_encode(definition)}"
+
+
 @lru_cache(maxsize=65_536)
 def parse_owner(text: str) -> Owner:
     """The owner written as `organization/scope/id`. Raises Malformed, naming what is wrong."""

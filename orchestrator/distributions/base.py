@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
-from orchestrator.core.addresses import CUSTOMER, Owner, Stream, parse_stream, resource
+from orchestrator.core.addresses import CUSTOMER, Stream, parse_stream, resource, stream_text
 from orchestrator.core.decider import EffectResult, Facts, Problem, TimerFired
 from orchestrator.core.errors import Malformed, Rejected, Undecidable
 from orchestrator.core.events import CommandIgnored, Event, JourneyStarted, Told
@@ -31,7 +31,7 @@ class Room(Struct, frozen=True):
 
     def journey(self, participant: str) -> str:
         """The text of a participant's journey."""
-        return Stream(Owner(self.organization, CUSTOMER, participant), EXPERIENCE, self.experience).text
+        return stream_text(self.organization, CUSTOMER, participant, EXPERIENCE, self.experience)
 
     def told(self, participant: str, word: str, at_ms: int, **data: Any) -> Told:
         """The command `distribution.<word>` to a participant's journey."""
@@ -189,6 +189,7 @@ class Distribution(ResourceKind):
         raise TypeError(f"{type(command).__name__} is no command of a {self.name}")
 
 
+@lru_cache(maxsize=4_096)
 def distribution_stream(organization: str, experience: str, distribution: str, mechanism: str) -> Stream:
     """Where a distribution stands. Raises Malformed for ids that are too long together."""
     owner = resource(organization, f"{experience}.{distribution}")

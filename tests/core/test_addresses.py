@@ -18,6 +18,7 @@ from orchestrator.core.addresses import (
     parse_owner,
     parse_stream,
     resource,
+    stream_text,
 )
 from orchestrator.core.errors import Malformed
 
@@ -120,3 +121,16 @@ def test_sorting_by_text_is_total(texts: set[str]) -> None:
     """No text is the beginning of another owner's followed by its separator: prefixes name no one else."""
     for first, second in pairwise(sorted(texts)):
         assert not second.startswith(first + "/")
+
+
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_the_text_of_a_stream_alone_is_the_streams(customer_id: str, definition: str) -> None:
+    """A text made without its stream addresses the same journey, whatever is in its segments."""
+    try:
+        owner = customer("acme", customer_id)
+    except Malformed:
+        return
+    assert (
+        stream_text("acme", "c", customer_id, "experience", definition)
+        == Stream(owner, "experience", definition).text
+    )
