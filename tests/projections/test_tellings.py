@@ -121,8 +121,8 @@ def test_other_reply_addresses_are_left_alone(address: str) -> None:
 
 
 def test_commands_of_the_same_batch_are_kept_apart() -> None:
-    """An answer tells what its own command did, not what the one before it did."""
-    first = decided(Added(3))
+    """An answer tells what its own command came to, not what the one before it did."""
+    first = decided(CommandRejected("points.over_limit"))
     second = [
         Recorded(
             r.position, r.stream_id, r.version, r.name,
@@ -130,4 +130,6 @@ def test_commands_of_the_same_batch_are_kept_apart() -> None:
         )
         for r in decided(Added(0))
     ]  # fmt: skip
-    assert [data([out])["result"]["n"] for out in replies([*first, *second], LANES)] == [3, 8]
+    no, yes = replies([*first, *second], LANES)
+    assert (headers(no)["ce_type"], headers(yes)["ce_type"]) == ("effect.failed", "effect.succeeded")
+    assert data([yes])["result"]["n"] == 8
