@@ -20,7 +20,6 @@ _COMMIT_EVERY_S = 5.0
 _STOP_TIMEOUT_S = 10.0
 _STALL_S = 60.0
 _NEVER_MS = 7 * 86_400_000
-_METADATA_MAX_AGE_MS = 10_000  # lanes of a topic that is unknown when the group forms are assigned no later
 log = structlog.get_logger("consumer")
 
 
@@ -58,7 +57,6 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=(RangePartitionAssignor,),  # both topics of a lane go together
             max_partition_fetch_bytes=2 << 20,
             fetch_max_wait_ms=200,
-            metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         )
         self._running: dict[int, tuple[LaneRunner, asyncio.Task[None]]] = {}
         self._failure: asyncio.Future[None] | None = None

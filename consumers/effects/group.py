@@ -15,9 +15,6 @@ from consumers.effects.metrics import EffectMetrics
 from orchestrator.effect_settings import EffectSettings
 from orchestrator.group_offsets import committed_offsets
 
-METADATA_MAX_AGE_MS = (
-    5_000  # a topic that is unknown when the group forms is assigned no later; the client's own is 5 minutes
-)
 MAX_HEARTBEAT_INTERVAL_MS = 3_000
 START_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 10.0
@@ -58,7 +55,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships 
             partition_assignment_strategy=(RangePartitionAssignor,),
             max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
             fetch_max_bytes=FETCH_BYTES,
-            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
 
     async def start(self) -> None:

@@ -8,7 +8,6 @@ import orjson
 import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 
 from consumers.actions.base import Context, EffectRequest, Ending
@@ -283,26 +282,3 @@ async def test_a_slow_receiver_ends_at_the_effects_timeout(bus: Bus) -> None:
         async with bus.running():
             answer = (await bus.answers(1))[0]
     assert (data(answer)["error"], data(answer)["retryable"]) == ("timeout", True)
-
-
-async def test_a_topic_that_comes_later_is_assigned_soon(bus: Bus) -> None:
-    """A runner that joins before its topic is known doesn't wait for minutes until somebody asks again."""
-    topic = f"{bus.topics.effects}-later"
-    errors: list[BaseException] = []
-    group = Group(bus.kafka, topic, bus.settings(), EffectMetrics(CollectorRegistry()), errors.append)
-    await group.start()
-    try:
-        await group.poll()
-        assert not group.lanes
-        admin = AIOKafkaAdminClient(**bus.kafka)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(topic, 1, 1)])
-        finally:
-            await admin.close()
-        async with asyncio.timeout(45):
-            while not group.lanes:
-                await group.poll()
-    finally:
-        await group.close()
-    assert not errors
