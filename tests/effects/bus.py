@@ -39,6 +39,11 @@ class Bus:
         try:
             names = (self.topics.effects, self.topics.commands, self.topics.dead_letters, self.out)
             await admin.create_topics([NewTopic(name, partitions, 1) for name in names])
+            async with asyncio.timeout(
+                30
+            ):  # as a worker does: a group that forms before may stay without partitions
+                while any(t["error_code"] for t in await admin.describe_topics(list(names))):
+                    await asyncio.sleep(0.05)
         finally:
             await admin.close()
 
