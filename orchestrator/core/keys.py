@@ -60,9 +60,8 @@ class KeyLog:
             return
         start = segment * _SEGMENT_BYTES
         fresh = _Filter(self.packed[start : start + _SEGMENT_BYTES])
-        self._filters[segment:] = [
-            fresh
-        ]  # a longer log was cut: filters after it are of keys that are no more
+        # What stands after it is of a longer log that was cut: of keys that are no more.
+        self._filters[segment:] = [fresh]
 
     def _scan(self, key_hash: bytes, start: int, end: int) -> int | None:
         packed = self.packed

@@ -49,9 +49,8 @@ class Appointment(Distribution):
     def compile_config(self, document: Mapping[str, Any]) -> AppointmentConfig:
         return configs.compile_config(document)
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Ask | Operate:
-        command = super().parse(type, data)
-        return Operate(type, read(type, data)) if isinstance(command, Operate) else command
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return read(type, data)
 
     def prepare(self, room: Room, config: AppointmentConfig, facts: Facts) -> Sequence[Event]:
         turn = Turn({})
@@ -118,9 +117,6 @@ class Appointment(Distribution):
 
     def evolve(self, state: AppointmentState | None, event: Event) -> AppointmentState | None:
         return states.evolve(state, event)
-
-    def deadline_ms(self, state: AppointmentState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
 
     def capture(self, state: AppointmentState | None) -> Summary:
         if state is None:

@@ -11,6 +11,7 @@ from orchestrator.core.events import Event, Told
 from orchestrator.distributions.admissions import ADMISSION_EVENTS
 from orchestrator.distributions.appointment_config import AppointmentConfig, Slot
 from orchestrator.distributions.base import Room
+from orchestrator.distributions.told import ParticipantLeft, ParticipantsDismissed, StandingTold, TimesOver
 
 
 class AppointmentsPrepared(Event, frozen=True):
@@ -86,44 +87,23 @@ class SlotHeld(Event, frozen=True):
         return (self.room.told(self.participant, "entered", self.at_ms, **told),)
 
 
-class HoldLeft(Event, frozen=True):
+class HoldLeft(ParticipantLeft, frozen=True):
     """Somebody gave back a place that was held for them."""
 
     NAME: ClassVar[str] = "appointment.hold_left.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
 
-class HoldsExpired(Event, frozen=True):
+class HoldsExpired(TimesOver, frozen=True):
     """These didn't book in time; their places are free."""
 
     NAME: ClassVar[str] = "appointment.holds_expired.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "expired", self.at_ms, what="hold") for who in self.participants]
+    WHAT: ClassVar[str] = "hold"
 
 
-class HoldsDismissed(Event, frozen=True):
+class HoldsDismissed(ParticipantsDismissed, frozen=True):
     """It is closed for these, for whom a place was held."""
 
     NAME: ClassVar[str] = "appointment.holds_dismissed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
-    reason: str
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "ended", self.at_ms, reason=self.reason) for who in self.participants]
 
 
 class SlotBooked(Event, frozen=True):
@@ -158,18 +138,10 @@ class BookingRepeated(Event, frozen=True):
         return (self.room.told(self.participant, "admitted", self.at_ms, **grant, **_shown(self.slot)),)
 
 
-class AppointmentTold(Event, frozen=True):
+class AppointmentTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "appointment.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
 def _shown(slot: Slot) -> dict[str, Any]:

@@ -108,9 +108,8 @@ class Auction(Distribution):
     def compile_config(self, document: Mapping[str, Any]) -> AuctionConfig:
         return configs.compile_config(document)
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Ask | Operate:
-        command = super().parse(type, data)
-        return Operate(type, read(type, data)) if isinstance(command, Operate) else command
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return read(type, data)
 
     def prepare(self, room: Room, config: AuctionConfig, facts: Facts) -> Sequence[Event]:
         prepared = happened.AuctionPrepared(room, config, facts.now_ms)
@@ -172,9 +171,6 @@ class Auction(Distribution):
             return AuctionState(event) if isinstance(event, happened.AuctionPrepared) else None
         state.evolve(event)
         return state
-
-    def deadline_ms(self, state: AuctionState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
 
     def label(self, state: AuctionState | Summary | None) -> str:
         if isinstance(state, Summary):

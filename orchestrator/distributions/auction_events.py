@@ -11,6 +11,7 @@ from orchestrator.distributions.admissions import ADMISSION_EVENTS
 from orchestrator.distributions.auction_config import AuctionConfig
 from orchestrator.distributions.auction_settling import Bid
 from orchestrator.distributions.base import Room
+from orchestrator.distributions.told import ParticipantCompleted, ParticipantLeft, StandingTold
 
 
 class AuctionPrepared(Event, frozen=True):
@@ -89,17 +90,10 @@ class AuctionEntered(Event, frozen=True):
         return told
 
 
-class AuctionLeft(Event, frozen=True):
+class AuctionLeft(ParticipantLeft, frozen=True):
     """Somebody who had not bid left."""
 
     NAME: ClassVar[str] = "auction.left.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
 
 class BidPlaced(Event, frozen=True):
@@ -128,17 +122,10 @@ class BidPlaced(Event, frozen=True):
         return found
 
 
-class AuctionCompleted(Event, frozen=True):
+class AuctionCompleted(ParticipantCompleted, frozen=True):
     """A winner is done with paying."""
 
     NAME: ClassVar[str] = "auction.completed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "completed", self.at_ms),)
 
 
 class AuctionSettling(Event, frozen=True):
@@ -170,18 +157,10 @@ class AuctionNotWon(Event, frozen=True):
         ]
 
 
-class AuctionTold(Event, frozen=True):
+class AuctionTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "auction.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
 AUCTION_EVENTS: Final[tuple[type[Event], ...]] = (

@@ -95,6 +95,10 @@ class Distribution(ResourceKind):
         """The struct its events keep, from its part of a document."""
         raise NotImplementedError
 
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        """The checked data of a command from outside. Raises Malformed."""
+        return data
+
     def prepare(self, room: Room, config: Any, facts: Facts) -> Sequence[Event]:
         """The events of the first contact, after JourneyStarted: one holds the whole config."""
         raise NotImplementedError
@@ -115,10 +119,6 @@ class Distribution(ResourceKind):
         """The state after an event, changed in place."""
         raise NotImplementedError
 
-    def deadline_ms(self, state: Any, timer: str) -> int | None:
-        """When a timer is due as the state is now."""
-        raise NotImplementedError
-
     def capture(self, state: Any) -> Summary:
         raise NotImplementedError
 
@@ -135,12 +135,16 @@ class Distribution(ResourceKind):
         if type in ASKS:
             return Ask(type, data)
         if type in self.operations:
-            return Operate(type, data)
+            return Operate(type, self.read(type, data))
         known = ", ".join(sorted(self.operations))
         raise Malformed(f"{type[:100]!r} is no command of a {self.name}; these are: {known}", "unknown_type")
 
     def parse_raw(self, type: str, data: Mapping[str, Any]) -> Any:  # noqa: ARG002
         raise Malformed(f"a {self.name} hears no raw events", "unknown_type")
+
+    def deadline_ms(self, state: Any, timer: str) -> int | None:
+        """Every mechanism's state knows the timers that stand in the table, as `armed`."""
+        return None if state is None else state.armed.get(timer)
 
     def label(self, state: Any) -> str:
         if state is None:

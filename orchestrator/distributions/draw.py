@@ -95,9 +95,6 @@ class Draw(Distribution):
     def evolve(self, state: DrawState | None, event: Event) -> DrawState | None:
         return draw_state.evolve(state, event)
 
-    def deadline_ms(self, state: DrawState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
-
     def capture(self, state: DrawState | None) -> Summary:
         if state is None:
             return Summary("", {})

@@ -12,6 +12,7 @@ from orchestrator.distributions.base import Room, distribution_stream
 from orchestrator.distributions.draw_config import DrawConfig
 from orchestrator.distributions.fairness.entries import draw_hash, entry_leaf, identity
 from orchestrator.distributions.fairness.seeds import BeaconRound
+from orchestrator.distributions.told import ParticipantLeft, StandingTold, TimesOver
 
 
 class DrawPrepared(Event, frozen=True):
@@ -112,18 +113,10 @@ class DrawLeft(Event, frozen=True):
         return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
 
-class DrawTold(Event, frozen=True):
+class DrawTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "draw.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
 class DrawClosed(Event, frozen=True):
@@ -213,30 +206,17 @@ class PlacesOffered(Event, frozen=True):
         ]
 
 
-class OffersExpired(Event, frozen=True):
+class OffersExpired(TimesOver, frozen=True):
     """These did not claim in time: their places go to reserves."""
 
     NAME: ClassVar[str] = "draw.offers_expired.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "expired", self.at_ms, what="offer") for who in self.participants]
+    WHAT: ClassVar[str] = "offer"
 
 
-class OfferDeclined(Event, frozen=True):
+class OfferDeclined(ParticipantLeft, frozen=True):
     """A winner doesn't want the place."""
 
     NAME: ClassVar[str] = "draw.offer_declined.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
 
 class Replacement(Struct, frozen=True, array_like=True):

@@ -68,9 +68,8 @@ class Queue(Distribution):
     def compile_config(self, document: Mapping[str, Any]) -> QueueConfig:
         return configs.compile_config(document)
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Ask | Operate:
-        command = super().parse(type, data)
-        return Operate(type, read(type, data)) if isinstance(command, Operate) else command
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return read(type, data)
 
     def prepare(self, room: Room, config: QueueConfig, facts: Facts) -> Sequence[Event]:
         public = replace(config, secret="")
@@ -162,9 +161,6 @@ class Queue(Distribution):
 
     def noted_absent(self, state: QueueState) -> Sequence[str]:
         return list(state.absences)
-
-    def deadline_ms(self, state: QueueState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
 
     def label(self, state: QueueState | Summary | None) -> str:
         if isinstance(state, Summary):

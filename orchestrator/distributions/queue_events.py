@@ -7,6 +7,12 @@ from orchestrator.core.events import Event, Told
 from orchestrator.distributions.admissions import ADMISSION_EVENTS
 from orchestrator.distributions.base import Room
 from orchestrator.distributions.queue_config import QueueConfig
+from orchestrator.distributions.told import (
+    ParticipantCompleted,
+    ParticipantLeft,
+    ParticipantsDismissed,
+    StandingTold,
+)
 
 
 class QueuePrepared(Event, frozen=True):
@@ -106,46 +112,24 @@ class QueueEntryRepeated(Event, frozen=True):
         return told
 
 
-class QueueLeft(Event, frozen=True):
+class QueueLeft(ParticipantLeft, frozen=True):
     """Somebody left the line, or the place inside that they had after redeeming."""
 
     NAME: ClassVar[str] = "queue.left.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
     inside: bool = False
 
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
-
-class QueueTold(Event, frozen=True):
+class QueueTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "queue.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
-class QueueCompleted(Event, frozen=True):
+class QueueCompleted(ParticipantCompleted, frozen=True):
     """Somebody is done with what they were admitted for; `freed` is whether that frees a place inside."""
 
     NAME: ClassVar[str] = "queue.completed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
     freed: bool = False
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "completed", self.at_ms),)
 
 
 class QueueSlotsFreed(Event, frozen=True):
@@ -189,18 +173,11 @@ class QueuePlacesFreed(Event, frozen=True):
         return [self.room.told(who, "left", self.at_ms, reason="absent") for who in self.participants]
 
 
-class QueueDismissed(Event, frozen=True):
+class QueueDismissed(ParticipantsDismissed, frozen=True):
     """The queue is closed for these, who waited in it."""
 
     NAME: ClassVar[str] = "queue.dismissed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
     reason: str = "closed"
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "ended", self.at_ms, reason=self.reason) for who in self.participants]
 
 
 def entered(room: Room, participant: str, ticket: int, phase: str, at_ms: int) -> Told:

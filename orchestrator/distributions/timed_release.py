@@ -87,9 +87,8 @@ class TimedRelease(Distribution):
     def compile_config(self, document: Mapping[str, Any]) -> ReleaseConfig:
         return configs.compile_config(document)
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Ask | Operate:
-        command = super().parse(type, data)
-        return Operate(type, _read(type, data)) if isinstance(command, Operate) else command
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return _read(type, data)
 
     def prepare(self, room: Room, config: ReleaseConfig, facts: Facts) -> Sequence[Event]:
         prepared = happened.ReleasePrepared(room, config, facts.now_ms)
@@ -147,9 +146,6 @@ class TimedRelease(Distribution):
             return ReleaseState(event) if isinstance(event, happened.ReleasePrepared) else None
         state.evolve(event)
         return state
-
-    def deadline_ms(self, state: ReleaseState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
 
     def label(self, state: ReleaseState | Summary | None) -> str:
         if isinstance(state, Summary):

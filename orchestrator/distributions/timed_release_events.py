@@ -1,12 +1,13 @@
 """What happens in a timed release. Times are ms of lane time. Holds are grants: see admissions."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.admissions import ADMISSION_EVENTS
 from orchestrator.distributions.base import Room
 from orchestrator.distributions.timed_release_config import ReleaseConfig
+from orchestrator.distributions.told import ParticipantCompleted, StandingTold
 
 
 class ReleasePrepared(Event, frozen=True):
@@ -98,31 +99,16 @@ class ReleaseEntered(Event, frozen=True):
         return told
 
 
-class ReleaseCompleted(Event, frozen=True):
+class ReleaseCompleted(ParticipantCompleted, frozen=True):
     """Somebody is done with a purchase."""
 
     NAME: ClassVar[str] = "timed_release.completed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "completed", self.at_ms),)
 
 
-class ReleaseTold(Event, frozen=True):
+class ReleaseTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "timed_release.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
 RELEASE_EVENTS: Final[tuple[type[Event], ...]] = (

@@ -42,9 +42,8 @@ class Waitlist(Distribution):
     def compile_config(self, document: Mapping[str, Any]) -> WaitlistConfig:
         return configs.compile_config(document)
 
-    def parse(self, type: str, data: Mapping[str, Any]) -> Ask | Operate:
-        command = super().parse(type, data)
-        return Operate(type, read(type, data)) if isinstance(command, Operate) else command
+    def read(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return read(type, data)
 
     def prepare(self, room: Room, config: WaitlistConfig, facts: Facts) -> Sequence[Event]:
         turn = Turn({})
@@ -119,9 +118,6 @@ class Waitlist(Distribution):
 
     def evolve(self, state: WaitlistState | None, event: Event) -> WaitlistState | None:
         return states.evolve(state, event)
-
-    def deadline_ms(self, state: WaitlistState | None, timer: str) -> int | None:
-        return None if state is None else state.armed.get(timer)
 
     def capture(self, state: WaitlistState | None) -> Summary:
         if state is None:

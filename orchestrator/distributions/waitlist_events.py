@@ -4,10 +4,17 @@ A place is promised (`WaitlistPromoted`), offered to one after the other, and cl
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.base import Room
+from orchestrator.distributions.told import (
+    ParticipantCompleted,
+    ParticipantLeft,
+    ParticipantsDismissed,
+    StandingTold,
+    TimesOver,
+)
 from orchestrator.distributions.waitlist_config import WaitlistConfig
 
 
@@ -103,17 +110,10 @@ class WaitlistEntryRepeated(Event, frozen=True):
         return told
 
 
-class WaitlistLeft(Event, frozen=True):
+class WaitlistLeft(ParticipantLeft, frozen=True):
     """Somebody left; a place they were offered is free for the next."""
 
     NAME: ClassVar[str] = "waitlist.left.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "left", self.at_ms, reason="left"),)
 
 
 class WaitlistRemoved(Event, frozen=True):
@@ -170,58 +170,29 @@ class WaitlistOffered(Event, frozen=True):
         return [_offered(self.room, who, self.expires_ms, self.at_ms) for who in self.participants]
 
 
-class WaitlistOffersExpired(Event, frozen=True):
+class WaitlistOffersExpired(TimesOver, frozen=True):
     """These didn't claim in time: they are off the list, their places are free for the next."""
 
     NAME: ClassVar[str] = "waitlist.offers_expired.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "expired", self.at_ms, what="offer") for who in self.participants]
+    WHAT: ClassVar[str] = "offer"
 
 
-class WaitlistClaimed(Event, frozen=True):
+class WaitlistClaimed(ParticipantCompleted, frozen=True):
     """Somebody took the place offered to them, and is off the list."""
 
     NAME: ClassVar[str] = "waitlist.claimed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "completed", self.at_ms),)
 
 
-class WaitlistTold(Event, frozen=True):
+class WaitlistTold(StandingTold, frozen=True):
     """Somebody asked how things stand."""
 
     NAME: ClassVar[str] = "waitlist.told.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participant: str
-    at_ms: int
-    standing: dict[str, Any]
-
-    def tells(self) -> Sequence[Told]:
-        return (self.room.told(self.participant, "updated", self.at_ms, **self.standing),)
 
 
-class WaitlistDismissed(Event, frozen=True):
+class WaitlistDismissed(ParticipantsDismissed, frozen=True):
     """The waitlist is closed for these, who waited on it."""
 
     NAME: ClassVar[str] = "waitlist.dismissed.v1"
-    TELLS: ClassVar[bool] = True
-    room: Room
-    participants: tuple[str, ...]
-    at_ms: int
-    reason: str
-
-    def tells(self) -> Sequence[Told]:
-        return [self.room.told(who, "ended", self.at_ms, reason=self.reason) for who in self.participants]
 
 
 def _entered(room: Room, participant: str, ticket: int, phase: str, at_ms: int) -> Told:

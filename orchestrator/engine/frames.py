@@ -112,9 +112,11 @@ class Frames:
 
     async def read(self, streams: Sequence[Stream]) -> list[Frame]:
         """These streams as the log has them, beside the cache."""
-        resources = [s for s in streams if isinstance(self._kinds[s.kind], ResourceKind)]
+        resources: list[Stream] = []
+        others: list[Stream] = []
+        for stream in streams:
+            (resources if isinstance(self._kinds[stream.kind], ResourceKind) else others).append(stream)
         frames = [await self._read_resource(stream) for stream in resources]
-        others = [s for s in streams if s not in resources] if resources else streams
         if others:
             loaded = await self._run(self._store.load, [s.id for s in others], self._folds)
             key_of = await self.keys_of(

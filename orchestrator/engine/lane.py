@@ -35,6 +35,7 @@ _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
 _TIMER_BATCH = 500
 _HISTORY_QUIET_MS = 10_000
+_UNKNOWN = frozenset({"unknown_definition", "unknown_type"})
 _T = TypeVar("_T")
 
 
@@ -149,8 +150,7 @@ class Lane:
         """Decide a batch of one topic and commit it with the position after it. `poison`: dead-letter all, unread."""
         now_ms = max(self.log.lane_ms, records[-1].timestamp)
         intakes = [self._intake(r, raw=raw, poison=poison) async for r in paced(records)]
-        if await self._refresh_catalogue(intakes):
-            intakes = [self._intake(r, raw=raw, poison=poison) for r in records]
+        intakes = await self._look_again(intakes, poison=poison)
         while True:
             with metrics.DECIDE_S.time():
                 batch = await self._decide(intakes, now_ms)
@@ -305,13 +305,16 @@ class Lane:
             )
         return [stream_of(command.owner, kind, definition) for kind, definition in listeners]
 
-    async def _refresh_catalogue(self, intakes: Sequence[Intake]) -> bool:
-        missing = any(
-            i.trouble and i.trouble.reason in ("unknown_definition", "unknown_type") for i in intakes
-        )
-        if missing:  # another lane may have read it just now: whatever this finds, look again
-            await self.run(self._catalogue.refresh)
-        return missing
+    async def _look_again(self, intakes: list[Intake], *, poison: str) -> list[Intake]:
+        """Read what named something unknown once more: it may have been published since."""
+        unknown = [n for n, i in enumerate(intakes) if i.trouble and i.trouble.reason in _UNKNOWN]
+        if unknown:
+            await self.run(
+                self._catalogue.refresh
+            )  # whatever it finds: another lane may have read it just now
+            for n in unknown:
+                intakes[n] = self._intake(intakes[n].record, raw=intakes[n].raw, poison=poison)
+        return intakes
 
     async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
         await self._frames.bring([s for i in intakes for s in i.streams])
