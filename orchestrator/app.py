@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -26,6 +26,7 @@ from consumers.actions.templates import CachedTemplates, Templates
 from consumers.callbacks import composed
 from consumers.commands.consumer import CommandConsumer
 from consumers.commands.lane_runner import LaneRunner
+from consumers.commands.rounds import Rounds
 from consumers.effects import EffectMetrics, EffectRunner
 from consumers.signals.presence import Presence
 from orchestrator import kafka_topics, metrics
@@ -40,6 +41,7 @@ from orchestrator.engine.codec import Codec
 from orchestrator.engine.database import PersistenceError
 from orchestrator.engine.follower import Follower
 from orchestrator.engine.frames import RecordSource
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.store import LaneStore
 from orchestrator.installation import Databases, lanes_of
@@ -86,6 +88,7 @@ class Worker:
             settings.kafka()
         )  # one for all lanes: its certificates are read, its tokens fetched once
         self._producer = SharedProducer(self._kafka)
+        self._group = GroupCommit(self._in_thread)
         self._effects, self._callbacks = None, None
         if role != "lanes":
             self._callbacks, book = composed(
@@ -259,11 +262,15 @@ class Worker:
             topics=(settings.topic("commands"), settings.topic("raw")),
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            group_commit=self._group,
             make_runner=self._make_runner,
         )
         await self._consumer.run()
 
-    def _make_runner(self, lane: int, consumer: AIOKafkaConsumer) -> LaneRunner:
+    async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
+
+    def _make_runner(self, lane: int, consumer: AIOKafkaConsumer, rounds: Rounds) -> LaneRunner:
         settings = self._settings
         store = LaneStore(self._databases.of_lane(lane), lane)
         made = Lane(
@@ -276,9 +283,17 @@ class Worker:
             default_organization=settings.default_organization,
             cache_streams=max(1_000, settings.cache_streams // self._lanes),
             record=RecordSource(RECORD.name, settings.customer_record, shown),
+            group=self._group,
         )
         topics = {settings.topic("commands"): False, settings.topic("raw"): True}
-        return LaneRunner(made, consumer, topics, self._followers, settings.batch_commands)
+        return LaneRunner(
+            made,
+            consumer,
+            rounds,
+            topics=topics,
+            followers=self._followers,
+            batch_commands=settings.batch_commands,
+        )
 
     def _followers(self, lane: Lane) -> Sequence[Follower]:
         settings = self._settings

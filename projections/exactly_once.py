@@ -5,6 +5,7 @@ The position is also saved in the lane afterwards, since Kafka forgets offsets o
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -29,7 +30,10 @@ from projections.sending import send
 
 NAME = "exactly_once"
 _EVENTS_PER_TRANSACTION = 4_000  # a run more may come on top
-_SNAPSHOT_LINGER_S = 0.5
+_LINGER_S = 0.5  # of snapshots, on a machine with time to spare
+_LINGER_MOST_S = 2.0
+_LINGER_STEP_S = 0.1
+_LINGER_TIMES = 4  # the time of the last transaction: the lane's producer is idle four fifths of the time
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
@@ -53,6 +57,7 @@ class ExactlyOnce:
         self._captures: dict[str, Capture] = {}
         self._position = 0
         self._saved = 0
+        self._linger_s = _LINGER_S
 
     def feed(self, committed: Committed) -> None:
         for capture in committed.captures:
@@ -115,10 +120,17 @@ class ExactlyOnce:
         """What one transaction takes: a transaction costs the broker more than what is in it, so snapshots wait a little."""
         runs = [await self._feed.next(self._position)]
         if not any(isinstance(r.envelope.data, EffectRequested) for r in runs[0].events):
-            await asyncio.sleep(_SNAPSHOT_LINGER_S)
+            await self._linger()
         while sum(len(r.events) for r in runs) < _EVENTS_PER_TRANSACTION and self._feed.ready(runs[-1].last):
             runs.append(await self._feed.next(runs[-1].last))
         return runs
+
+    async def _linger(self) -> None:
+        """Until the time is over, or a transaction's worth of events has come."""
+        for _ in range(round(self._linger_s / _LINGER_STEP_S)):
+            if self.lag_events >= _EVENTS_PER_TRANSACTION:
+                return
+            await asyncio.sleep(_LINGER_STEP_S)
 
     async def _transact(self, producer: AIOKafkaProducer, runs: list[Run]) -> None:
         events = [recorded for run in runs for recorded in run.events]
@@ -133,11 +145,14 @@ class ExactlyOnce:
         outs += await self._snapshots(streams)
         last = runs[-1].last
         if outs:
+            begun_s = time.monotonic()
             with metrics.PUBLISH_S.labels("snapshots").time():
                 async with producer.transaction():
                     await send(producer, outs, self._topics, self._lane.number, transactional=True)
                     offsets = {self._partition: OffsetAndMetadata(last, self._log_mark())}
                     await producer.send_offsets_to_transaction(offsets, self._group)
+            taken_s = time.monotonic() - begun_s
+            self._linger_s = min(_LINGER_MOST_S, max(_LINGER_S, _LINGER_TIMES * taken_s))
         self._position = last
 
     async def _snapshots(self, streams: Mapping[str, int]) -> list[Out]:

@@ -11,8 +11,10 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from consumers.commands.lane_runner import LaneRunner
+from consumers.commands.rounds import Rounds
 from orchestrator import kafka_access, metrics
 from orchestrator.core.errors import ConfigurationError, OrchestratorError
+from orchestrator.engine.group_commit import GroupCommit
 
 _HEALTH_EVERY_S = 2.0
 _HEALTH_TIMEOUT_S = 5.0
@@ -28,7 +30,7 @@ class Stalled(OrchestratorError):
 
 
 class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs a LaneRunner for each assigned lane. `make_runner(lane, consumer)` builds one."""
+    """Runs a LaneRunner for each assigned lane. `make_runner(lane, consumer, rounds)` builds one."""
 
     def __init__(
         self,
@@ -38,7 +40,8 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         topics: tuple[str, ...],
         session_timeout_ms: int,
         heartbeat_interval_ms: int,
-        make_runner: Callable[[int, AIOKafkaConsumer], LaneRunner],
+        group_commit: GroupCommit,
+        make_runner: Callable[[int, AIOKafkaConsumer, Rounds], LaneRunner],
     ) -> None:
         self._topics = topics
         self._kafka = kafka
@@ -56,8 +59,9 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=session_timeout_ms,
             partition_assignment_strategy=(RangePartitionAssignor,),  # both topics of a lane go together
             max_partition_fetch_bytes=2 << 20,
-            fetch_max_wait_ms=200,
+            fetch_max_wait_ms=100,  # a lane that comes back late waits until the fetch of the others is answered
         )
+        self._rounds = Rounds(self._consumer, group_commit)
         self._running: dict[int, tuple[LaneRunner, asyncio.Task[None]]] = {}
         self._failure: asyncio.Future[None] | None = None
         self._moved: dict[tuple[int, str], tuple[int, float]] = {}  # place: where it stood, since when
@@ -73,7 +77,11 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._failure = asyncio.get_running_loop().create_future()
         await self._start()
         self._consumer.subscribe(self._topics, listener=self)
-        helpers = [asyncio.create_task(self._watch_health()), asyncio.create_task(self._commit_regularly())]
+        helpers = [
+            asyncio.create_task(work)
+            for work in (self._watch_health(), self._commit_regularly(), self._rounds.run())
+        ]
+        helpers[-1].add_done_callback(self._lane_ended)
         try:
             await self._failure
         finally:
@@ -113,7 +121,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             lanes = sorted({p.partition for p in assigned})
             await self._stop_lanes(lanes)
             for lane in lanes:
-                runner = self._make_runner(lane, self._consumer)
+                runner = self._make_runner(lane, self._consumer, self._rounds)
                 task = asyncio.create_task(runner.run(), name=f"lane {lane}")
                 task.add_done_callback(self._lane_ended)
                 self._running[lane] = (runner, task)

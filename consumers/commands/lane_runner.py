@@ -12,6 +12,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from consumers.commands import lenient
 from consumers.commands.controls import Controls
 from consumers.commands.placing import place
+from consumers.commands.rounds import Records, Rounds
 from consumers.commands.suspects import Suspects
 from orchestrator import metrics
 from orchestrator.core.errors import Fenced, LaneStopped
@@ -38,6 +39,8 @@ class LaneRunner:
         self,
         lane: Lane,
         consumer: AIOKafkaConsumer,
+        rounds: Rounds,
+        *,
         topics: Mapping[str, bool],  # name to whether it carries raw events
         followers: Callable[[Lane], Sequence[Follower]],
         batch_commands: int,
@@ -46,6 +49,8 @@ class LaneRunner:
         self.state, self.reason = "opening", ""
         self.database_up = True
         self._consumer = consumer
+        self._rounds = rounds
+        self._behind = False  # the last batch was full: more of it is there
         self._raw = dict(topics)
         self._partitions = [TopicPartition(topic, lane.number) for topic in topics]
         self._make_followers = followers
@@ -130,10 +135,13 @@ class LaneRunner:
         self._clock = None
         await self._place()
         self._followers = self._make_followers(self.lane)
-        async with asyncio.TaskGroup() as group:
-            for follower in self._followers:
-                group.create_task(follower.run(), name=f"lane {self.lane.number} {follower.name}")
-            group.create_task(self._loop(), name=f"lane {self.lane.number}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for follower in self._followers:
+                    group.create_task(follower.run(), name=f"lane {self.lane.number} {follower.name}")
+                group.create_task(self._loop(), name=f"lane {self.lane.number}")
+        finally:
+            self._rounds.leave(self.lane.number)
 
     async def _place(self) -> None:
         for partition in self._partitions:
@@ -142,7 +150,6 @@ class LaneRunner:
             if placing.rebased is not None:
                 await self.rebase(topic, placing.next_offset - 1, placing.rebased)
             self._consumer.seek(partition, placing.next_offset)
-            self._consumer.resume(partition)
         self._misplaced = False
 
     async def rebase(self, topic: str, resumes_after: int, reason: str) -> None:
@@ -168,19 +175,10 @@ class LaneRunner:
                 await self._place()
             if self.lane.log.paused:
                 self._note_state("paused")
+                self._rounds.leave(self.lane.number)
                 await asyncio.sleep(_CONTROLS_EVERY_S / 2)
                 continue
-            limit = 1 if self._suspects.careful else self._batch_commands
-            try:
-                got = await self._consumer.getmany(
-                    *self._partitions, timeout_ms=self._wait_ms(), max_records=limit
-                )
-            except UnicodeDecodeError:
-                got = await self._fetch_leniently()
-            except OffsetOutOfRangeError as gap:
-                raise TimeoutError(f"the log moved under the reader ({gap}); placing again") from gap
-            except IllegalStateError as gone:
-                raise TimeoutError(f"the partition is being taken away ({gone})") from gone
+            got = await self._take()
             for partition, records in got.items():
                 await self._handle(partition.topic, records)
             self._note_state("ready")
@@ -189,6 +187,29 @@ class LaneRunner:
             if time.monotonic() >= self._forget_at_s:
                 self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
                 await self.lane.forget_old_messages(await self.lane.run(self.lane.store.clock_ms))
+
+    async def _take(self) -> Records:
+        """The next batch: in step with the worker's other lanes, or from a backlog, which the client fetches ahead."""
+        limit = 1 if self._suspects.careful else self._batch_commands
+        try:
+            if self._behind:
+                self._rounds.leave(self.lane.number)
+                self._consumer.resume(*self._partitions)
+                got: Records = await self._consumer.getmany(
+                    *self._partitions, timeout_ms=self._wait_ms(), max_records=limit
+                )
+            else:
+                got = await self._rounds.take(
+                    self.lane.number, self._partitions, wait_ms=self._wait_ms(), limit=limit
+                )
+        except UnicodeDecodeError:
+            got = await self._fetch_leniently()
+        except OffsetOutOfRangeError as gap:
+            raise TimeoutError(f"the log moved under the reader ({gap}); placing again") from gap
+        except IllegalStateError as gone:
+            raise TimeoutError(f"the partition is being taken away ({gone})") from gone
+        self._behind = sum(map(len, got.values())) >= self._batch_commands
+        return got
 
     async def _fetch_leniently(self) -> dict[TopicPartition, list[Any]]:
         """What the client can't read; its call may have dropped what it had of other topics, so all are read anew."""

@@ -58,9 +58,11 @@ async def _same_record(
 ) -> bool:
     """Read the record at the position again and compare it with what was remembered of it."""
     consumer.seek(partition, at)
-    consumer.resume(partition)
     try:
         while True:
+            consumer.resume(
+                partition
+            )  # each time: a fetch of the lane's last life may end only now, and pause it
             try:
                 got: dict[Any, Any] = await consumer.getmany(partition, timeout_ms=1000, max_records=1)
             except UnicodeDecodeError:

@@ -22,6 +22,7 @@ from orchestrator.engine.codec import Codec
 from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.frames import Frames, RecordSource
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.keeping import dead_letter, forward, record_digest
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.pacing import paced
@@ -83,6 +84,7 @@ class Lane:
         default_organization: str,
         cache_streams: int,
         record: RecordSource | None = None,
+        group: GroupCommit | None = None,
     ) -> None:
         self.number = store.lane
         self.store = store
@@ -96,6 +98,7 @@ class Lane:
         self._catalogue = catalogue
         self._codec = codec
         self._executor = executor
+        self._group = group or GroupCommit(self.run)
         self._organization = default_organization
         self._keys = KeyRing(store)
         self._frames = Frames(
@@ -419,7 +422,7 @@ class Lane:
         timers_set = [row for row in batch.timers.values() if row is not None]
         deleted = [key for key, row in batch.timers.items() if row is None]
         with metrics.COMMIT_S.time():
-            await self.run(self.store.commit, Append(moves, batch.events, timers_set, deleted))  # type: ignore[arg-type]
+            await self._group.commit(self.store, Append(moves, batch.events, timers_set, deleted))  # type: ignore[arg-type]
         batch.tally.add()
         self.position = batch.position
         self.log = detail

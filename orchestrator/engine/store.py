@@ -17,7 +17,7 @@ from orchestrator.engine.migrations import LANE_STEPS
 from orchestrator.engine.schema import FENCED_STATE, FLOW_TABLES, LANE_FUNCTIONS, LANE_TABLES
 
 LOG = "log"
-_ONE_CALL_ROWS = 200  # above, COPY is quicker for the server than arrays are
+_ONE_CALL_ROWS = 200
 
 
 class Position(NamedTuple):
@@ -82,6 +82,11 @@ class Append(NamedTuple):
     timers_set: Sequence[TimerRow] = ()
     timers_deleted: Sequence[tuple[UUID, str]] = ()
 
+    @property
+    def small(self) -> bool:
+        """Whether one call takes it; above, COPY is quicker for the server than arrays are."""
+        return max(len(self.events), len(self.timers_set), len(self.timers_deleted)) <= _ONE_CALL_ROWS
+
 
 class Loaded(NamedTuple):
     """What a cold stream is rebuilt from."""
@@ -112,6 +117,7 @@ class LaneStore:
         self._sql = {
             name: sql.SQL(text).format(lane=sql.Identifier(self.schema)) for name, text in _STATEMENTS.items()
         }
+        self._append = self._sql["append"].as_bytes(None)
 
     def create(self, positions: Iterable[tuple[str, int]], secret: bytes) -> None:
         """Make the lane's schema, tables and position rows; what exists is left as it is."""
@@ -231,7 +237,7 @@ class LaneStore:
 
     def commit(self, append: Append) -> None:
         """One transaction. Raises Fenced when a position isn't where the caller thinks it is."""
-        if max(len(append.events), len(append.timers_set), len(append.timers_deleted)) <= _ONE_CALL_ROWS:
+        if append.small:
             self._commit_in_one_call(append)
             return
         with self.database.transaction() as cursor:
@@ -246,8 +252,8 @@ class LaneStore:
                 columns = [list(column) for column in zip(*append.timers_set, strict=True)]
                 cursor.execute(self._sql["set_timers"], columns)
 
-    def _commit_in_one_call(self, append: Append) -> None:
-        """Implicit in autocommit: the call is the transaction."""
+    def append_call(self, append: Append) -> tuple[bytes, list[list[Any]]]:
+        """The call that commits a small transaction, and its arguments. In autocommit its statement is the transaction."""
         events = [(e.stream_id, e.version, e.name, e.stored, e.position) for e in append.events]
         arguments = [
             *_columns(append.moves, 4),
@@ -255,9 +261,13 @@ class LaneStore:
             *_columns(append.timers_deleted, 2),
             *_columns(append.timers_set, 6),
         ]
+        return self._append, arguments
+
+    def _commit_in_one_call(self, append: Append) -> None:
+        call, arguments = self.append_call(append)
         try:
             with self._datastore.cursor() as cursor:
-                cursor.execute(self._sql["append"], arguments, prepare=True)
+                cursor.execute(b"SELECT " + call, arguments, prepare=True)
         except PersistenceError as error:
             if getattr(error.__cause__, "sqlstate", None) == FENCED_STATE:
                 raise self._fenced(append.moves) from None
@@ -351,7 +361,7 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 
 
 _STATEMENTS = {
-    "append": "SELECT {lane}.append(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::uuid[], %b::bigint[],"
+    "append": "{lane}.append(%b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::uuid[], %b::bigint[],"
     " %b::text[], %b::bytea[], %b::bigint[], %b::uuid[], %b::text[], %b::uuid[], %b::text[], %b::bigint[], %b::bigint[],"
     " %b::text[], %b::boolean[])",
     "make_position": "INSERT INTO {lane}.positions (name, at) VALUES (%s, %s) ON CONFLICT DO NOTHING",

@@ -176,7 +176,8 @@ async def test_a_lane_given_up_is_not_begun_again() -> None:
     """A lane taken away ends for good, even when one of its parts fails in the same moment."""
     lane: Any = SimpleNamespace(number=0)
     consumer: Any = SimpleNamespace(assignment=set)
-    runner = FailingRunner(lane, consumer, {}, lambda _lane: (), 1)
+    rounds: Any = SimpleNamespace(leave=lambda _lane: None)
+    runner = FailingRunner(lane, consumer, rounds, topics={}, followers=lambda _lane: (), batch_commands=1)
     running = asyncio.create_task(runner.run())
     await until(lambda: runner.begun == 1, "begun")
     runner.retire()

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.follower import Follower
 from orchestrator.engine.frames import RecordSource
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.lane import Committed, Lane
 from orchestrator.engine.migrations import FORMAT
 from orchestrator.engine.positions import IN, OUT
@@ -178,8 +179,12 @@ class Installation:
             positions = [(IN + TOPIC, -1), *((OUT + name, 0) for name in FOLLOWERS), ("suspect", 0)]
             LaneStore(self.databases.of_lane(lane), lane).create(positions, bytes([lane + 1]) * 32)
 
-    async def lane(self, number: int = 0) -> LaneHarness:
-        """A new owner of a lane, at the point where the database stands."""
+    async def in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+        """A store call, as workers make it."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
+
+    async def lane(self, number: int = 0, *, group: GroupCommit | None = None) -> LaneHarness:
+        """A new owner of a lane, at the point where the database stands; `group`: it commits together with others."""
         lane = Lane(
             LaneStore(self.databases.of_lane(number), number),
             lanes=self.lanes,
@@ -190,6 +195,7 @@ class Installation:
             default_organization="acme",
             cache_streams=10_000,
             record=self.record,
+            group=group,
         )
         await lane.open()
         harness = LaneHarness(lane, self.databases, self.lanes)
