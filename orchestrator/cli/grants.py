@@ -190,11 +190,12 @@ def _validated(
         experience=experience or None,
         clock_skew_s=grants.clock_skew_s,
     )
-    found = store_of(keys, data, settings).load() if jwks is None else _public(jwks)
+    found = store_of(keys, data, settings).load() if jwks is None else public_keys(jwks)
     return validated(token, found, expected, int(time.time()))
 
 
-def _public(file: Path) -> "GrantKeys":
+def public_keys(file: Path) -> "GrantKeys":
+    """The keys of a JWK set in a file. Raises BadParameter or ConfigurationError, naming it."""
     from orchestrator.grants.keys import GrantKeys, from_text
 
     try:

@@ -19,6 +19,7 @@ from orchestrator.cli import (
     messages,
     replay,
     servers,
+    tickets,
 )
 from orchestrator.cli.options import examples
 
@@ -46,6 +47,7 @@ NOUNS = (
     ("bulk", bulk),
     ("messages", messages),
     ("grants", grants),
+    ("tickets", tickets),
     ("keys", keys),
     ("draws", draws),
     ("dlq", dlq),

@@ -74,9 +74,16 @@ class Line:
             yield place
             place = self._marks.find(_WAITED_IN, place + 1)
 
-    def counts(self, width: int) -> list[int]:
-        """How many wait in each `width` places, a multiple of BLOCK, from the start of the line."""
-        sums = [self._blocks.before(at) for at in range(0, len(self._blocks), width // BLOCK)]
+    def counts(self, width: int, first: int = 0) -> list[int]:
+        """How many wait in each `width` places from place `first` on, a multiple of `width`.
+
+        `width` is a power of two, so that it is parts of a BLOCK or several.
+        """
+        if width < BLOCK:
+            marks = self._marks
+            return [marks.count(_WAITED_IN, at, at + width) for at in range(first, len(marks), width)]
+        starts = range(first // BLOCK, len(self._blocks), width // BLOCK)
+        sums = [self._blocks.before(at) for at in starts]
         sums.append(self._blocks.total)
         return [after - before for before, after in pairwise(sums)]
 

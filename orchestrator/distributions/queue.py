@@ -177,7 +177,7 @@ class Queue(Distribution):
             "closes_at_ms": config.closes_ms or None,
             "commitment": config.commitment or None,
             "secret": state.revealed or None,
-            "now_serving": state.now_serving(),
+            "now_serving": now_serving(state),
         }
         return Summary(phase, view)
 

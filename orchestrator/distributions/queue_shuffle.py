@@ -21,6 +21,11 @@ def seed_of(secret: str) -> bytes:
     return seed(bytes.fromhex(secret))
 
 
+def key_of(seed: bytes, ticket: int) -> str:
+    """The beginning of a ticket's key in the ranking, in hex, as the now-serving document has keys."""
+    return f"{_key(seed, ticket):016x}"
+
+
 def _full_key(seed: bytes, ticket: int) -> bytes:
     return key(seed, ticket.to_bytes(8, "big"))
 

@@ -22,7 +22,7 @@ from orchestrator.distributions.admissions import (
 )
 from orchestrator.distributions.base import Room
 from orchestrator.distributions.deadlines import Deadlines
-from orchestrator.distributions.line import BLOCK, Line
+from orchestrator.distributions.line import Line
 from orchestrator.distributions.queue_flow import Flow
 from orchestrator.distributions.queue_pace import Pace, eta
 from orchestrator.distributions.queue_shuffle import Drawn, Lot, seed_of
@@ -126,22 +126,29 @@ class QueueState:
         return Position(ticket, ahead, *eta(ahead, *recent, flow.config.rate_per_minute))
 
     def now_serving(self) -> dict[str, Any]:
-        """What lets everybody find their own position from their ticket: the same for all, see docs/distributions.md."""
-        blocks = -(-len(self.line) // BLOCK)
-        width = BLOCK
-        while blocks * BLOCK > BLOCKS_SHOWN_MAX * width:
+        """What lets everybody find their own position from their ticket: the same for all, see docs/distributions.md.
+
+        It depends on the events alone, so that it changes when something happened and not before.
+        """
+        head, width = self.line.first, 1
+        while len(self.line) - head > BLOCKS_SHOWN_MAX * width:
             width *= 2
-        first = self.line.first // width
+        first = head - head % width
         admitted, over_ms = self.pace.recent(self.at_ms)
         return {
+            "organization": self.room.organization,
+            "experience": self.room.experience,
+            "distribution": self.room.distribution,
             "as_of_ms": self.at_ms,
             "tickets": self.issued,
             "shuffled": self._pre,
             "waiting": self.flow.waiting,
             "width": width,
-            "first": first * width,
-            "blocks": self.line.counts(width)[first:],
-            "keys": self._keys(first * width, width),
+            "first": first,
+            "head": head,
+            "blocks": self.line.counts(width, first),
+            "keys": self._keys(head, first, width),
+            "seed": seed_of(self.revealed).hex() if self.revealed else "",
             "pace": {"admitted": admitted, "over_ms": over_ms},
         }
 
@@ -193,10 +200,12 @@ class QueueState:
         self.flow.apply(event)
         self.at_ms = max(self.at_ms, getattr(event, "at_ms", 0))
 
-    def _keys(self, first: int, width: int) -> list[str]:
-        """The keys of the ranking at every `width`-th place from `first` on."""
+    def _keys(self, head: int, first: int, width: int) -> list[str]:
+        """The keys of the ranking where blocks begin, the first block at its first place that is waited in."""
         drawn = self.drawn
-        return [] if drawn is None else [drawn.key_at(at) for at in range(first, len(drawn.tickets), width)]
+        if drawn is None or head >= len(drawn.tickets):
+            return []
+        return [drawn.key_at(at) for at in (head, *range(first + width, len(drawn.tickets), width))]
 
     def _forget(self, participant: str) -> None:
         ticket = self.tickets.pop(participant)

@@ -1,12 +1,12 @@
 """A grant becomes a token at the moment somebody entitled to it reads it; the token is kept nowhere."""
 
-from joserfc import jws
 from msgspec import json
 
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.grants.claims import ALGORITHM, TOKEN_BYTES_MAX, TYPE, Grant, GrantClaims
+from orchestrator.grants.claims import TOKEN_BYTES_MAX, TYPE, Grant, GrantClaims
 from orchestrator.grants.keys import GrantKeys
 from orchestrator.grants.settings import GrantSettings
+from orchestrator.grants.signed import signed
 
 
 class NoToken(OrchestratorError):
@@ -39,8 +39,7 @@ def issue(grant: Grant, keys: GrantKeys, settings: GrantSettings, now_s: int) ->
         distribution=grant.distribution,
         mechanism=grant.mechanism,
     )
-    header = {"alg": ALGORITHM, "typ": TYPE, "kid": key.kid}
-    token = jws.serialize_compact(header, json.encode(claims), key.key, algorithms=[ALGORITHM])
+    token = signed(TYPE, json.encode(claims), key)
     if len(token) > TOKEN_BYTES_MAX:
         raise NoToken(f"the token of grant {grant.jti} would be longer than {TOKEN_BYTES_MAX} bytes")
     return token

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from orchestrator import definitions
-from orchestrator.distributions import line, queue_flow, queue_state
+from orchestrator.distributions import queue_flow, queue_state
 from orchestrator.distributions.auction import AUCTION
 from orchestrator.distributions.base import ASKS
 from orchestrator.distributions.queue import QUEUE
@@ -62,6 +62,5 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert queue_flow.AT_ONCE_MAX == 1_000
     assert queue_flow.BURST_MS == 5_000
     assert queue_flow.TICK_MS == 1_000
-    assert line.BLOCK == 1_024
-    assert line.BLOCK * queue_state.BLOCKS_SHOWN_MAX == 262_144
-    assert "262,144" in PAGE
+    assert queue_state.BLOCKS_SHOWN_MAX == 256
+    assert "at most 257 blocks" in PAGE

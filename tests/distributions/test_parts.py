@@ -60,8 +60,10 @@ def test_a_line_is_a_list(steps: list[int], block: int) -> None:
             assert list(line.next(3)) == waiting[:3]
         for place in range(len(plain)):
             assert line.ahead(place) == sum(plain[:place])
-        width = 2 * block
-        assert line.counts(width) == [sum(plain[at : at + width]) for at in range(0, len(plain), width)]
+        for width in (1, block, 2 * block):
+            for first in {0, line.first - line.first % width}:
+                counted = [sum(plain[at : at + width]) for at in range(first, len(plain), width)]
+                assert line.counts(width, first) == counted
         again = Line(bytes(plain))
         assert [again.ahead(place) for place in range(len(plain))] == [
             line.ahead(p) for p in range(len(plain))
