@@ -16,8 +16,8 @@ from orchestrator.core.events import Event
 from orchestrator.core.messages import TELLING_SOURCE
 from orchestrator.distributions.base import distribution_stream
 from orchestrator.distributions.queue import QUEUE, now_serving, position
-from orchestrator.distributions.queue_events import QueueOpened
-from orchestrator.distributions.queue_state import QueueState
+from orchestrator.distributions.queue.events import QueueOpened
+from orchestrator.distributions.queue.state import QueueState
 
 _NOW_MS = 1_800_000_000_000
 _SECRET = "5a" * 32

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.core.addresses import Stream
     from orchestrator.core.events import Event
-    from orchestrator.distributions.draw_state import DrawState
+    from orchestrator.distributions.draw.state import DrawState
     from orchestrator.distributions.fairness.shuffle import ShuffleProof
 
 _PAGE = 5_000
@@ -51,9 +51,9 @@ async def shuffle_of(settings: Any, databases: Any, name: str) -> "ShuffleProof"
     """The shuffle of a queue at this address. Raises NotFound where there was none yet."""
     from orchestrator.cli.queries import NotFound
     from orchestrator.core.addresses import parse_stream
-    from orchestrator.distributions import queue_events as queues
     from orchestrator.distributions.fairness.shuffle import ShuffleProof, ordered
     from orchestrator.distributions.queue import QUEUE
+    from orchestrator.distributions.queue import events as queues
 
     waiting: dict[str, int] = {}
     commitment = ""

@@ -78,7 +78,7 @@ def export(
 
     from orchestrator.cli import connection, draw_reading
     from orchestrator.cli import output as out
-    from orchestrator.distributions.draw_proof import proof_of
+    from orchestrator.distributions.draw.proof import proof_of
     from orchestrator.distributions.fairness.proof import write
 
     if draw_reading.is_queue(name):
@@ -121,7 +121,7 @@ def receipt(
     from orchestrator.cli import connection, draw_reading
     from orchestrator.cli import output as out
     from orchestrator.cli.keys import store_of
-    from orchestrator.distributions.draw_proof import statement_of
+    from orchestrator.distributions.draw.proof import statement_of
     from orchestrator.distributions.fairness.receipts import signed
 
     state = connection.run(data, lambda settings, databases: draw_reading.state_of(settings, databases, name))

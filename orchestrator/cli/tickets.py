@@ -195,7 +195,7 @@ def position(
     from msgspec import to_builtins
 
     from orchestrator.cli import output as out
-    from orchestrator.distributions.queue_serving import place_of
+    from orchestrator.distributions.queue.serving import place_of
     from orchestrator.grants.tickets import TicketRefused
 
     claims = _validated(read_token(token, file), organization, experience, audience, issuer, jwks, keys, data)
@@ -234,7 +234,7 @@ def _serving_of(file: Path) -> Any:
     import msgspec
 
     from orchestrator.core.errors import Malformed
-    from orchestrator.distributions.queue_serving import read_serving
+    from orchestrator.distributions.queue.serving import read_serving
 
     with file.open("rb") as opened:
         raw = opened.read(_SERVING_BYTES_MAX + 1)

@@ -1,4 +1,4 @@
-"""Distribution mechanisms: shared resources with their own rules of who may go on. One file each, one entry here."""
+"""Distribution mechanisms: shared resources with their own rules of who may go on. A package each, one entry here."""
 
 from orchestrator.distributions.access_code import ACCESS_CODES
 from orchestrator.distributions.appointment import APPOINTMENT

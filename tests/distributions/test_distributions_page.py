@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 from orchestrator import definitions
-from orchestrator.distributions import queue_flow, queue_state
 from orchestrator.distributions.auction import AUCTION
 from orchestrator.distributions.base import ASKS
 from orchestrator.distributions.queue import QUEUE
+from orchestrator.distributions.queue import flow as queue_flow
+from orchestrator.distributions.queue import state as queue_state
 from orchestrator.distributions.timed_release import TIMED_RELEASE
 from tests.support.schemas import problems_of
 
@@ -17,7 +18,7 @@ KINDS = {kind.name: kind for kind in (QUEUE, TIMED_RELEASE, AUCTION)}
 SOURCES = "".join(
     path.read_text()
     for name in KINDS
-    for path in sorted((ROOT / "orchestrator" / "distributions").glob(f"{name}*.py"))
+    for path in sorted((ROOT / "orchestrator" / "distributions" / name).glob("*.py"))
 )
 
 

@@ -35,7 +35,7 @@ def test_the_example_of_a_page_can_be_published(page: str, kind: Distribution, n
 def test_a_page_names_every_command_field_and_refusal(page: str, kind: Distribution, name: str) -> None:
     """Nobody meets a field, a command or a refusal that the documentation doesn't know."""
     text = (ROOT / f"docs/{page}.md").read_text()
-    source = (ROOT / f"orchestrator/distributions/{name}.py").read_text()
+    source = (ROOT / f"orchestrator/distributions/{name}/mechanism.py").read_text()
     rules = set(re.findall(rf'Rejected\(\s*"{name}(\.\w+)"', source))
     assert rules
     missing = [rule for rule in sorted(rules) if f"`{rule}`" not in text and f"`{name}{rule}`" not in text]

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.events import TimerArmed, TimerCancelled
-from orchestrator.distributions import line as lines
 from orchestrator.distributions.deadlines import Deadlines
 from orchestrator.distributions.fairness.ranking import ranking
-from orchestrator.distributions.fenwick import Fenwick
-from orchestrator.distributions.line import Line
-from orchestrator.distributions.queue_pace import Pace, eta
-from orchestrator.distributions.queue_shuffle import Drawn, Lot, seed_of
+from orchestrator.distributions.queue import line as lines
+from orchestrator.distributions.queue.fenwick import Fenwick
+from orchestrator.distributions.queue.line import Line
+from orchestrator.distributions.queue.pace import Pace, eta
+from orchestrator.distributions.queue.shuffle import Drawn, Lot, seed_of
 from orchestrator.distributions.reading import instant_ms
 from orchestrator.distributions.turn import Turn
 
@@ -130,7 +130,7 @@ def test_dropped_deadlines_do_not_pile_up() -> None:
 )
 def test_a_lot_kept_ready_is_the_fair_ranking(tickets: set[int], leaving: set[int], block: int) -> None:
     """Entered and left in any order, the order drawn is that of the ranking anyone can repeat."""
-    from orchestrator.distributions import queue_shuffle
+    from orchestrator.distributions.queue import shuffle as queue_shuffle
 
     before, queue_shuffle._BLOCK_MAX = queue_shuffle._BLOCK_MAX, block  # type: ignore[misc]
     try:
@@ -147,7 +147,7 @@ def test_a_lot_kept_ready_is_the_fair_ranking(tickets: set[int], leaving: set[in
 
 def test_keys_that_begin_alike_are_told_apart() -> None:
     """Two tickets whose keys begin with the same bytes keep their own places."""
-    from orchestrator.distributions.queue_shuffle import _key
+    from orchestrator.distributions.queue.shuffle import _key
 
     same = array("Q", [_key(SEED, 7), _key(SEED, 7)])
     drawn = Drawn(SEED, same, array("I", [3, 7]))

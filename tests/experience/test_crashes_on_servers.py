@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from orchestrator import embedded
-from orchestrator.distributions import auction_verifying
-from orchestrator.distributions.draw_proof import proof_of
+from orchestrator.distributions.auction import verifying as auction_verifying
+from orchestrator.distributions.draw.proof import proof_of
 from orchestrator.distributions.fairness.checking import check as verify_proof
 from orchestrator.journeys.experience import EXPERIENCE
 from tests.experience.books import discrepancies, grants_of, list_of, state_of

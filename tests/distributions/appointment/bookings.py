@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.distributions.appointment import APPOINTMENT
-from orchestrator.distributions.appointment_state import AppointmentState
+from orchestrator.distributions.appointment.state import AppointmentState
 from tests.support.room import NOW_MS, RoomTest
 
 MINUTE_MS = 60_000

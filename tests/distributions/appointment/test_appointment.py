@@ -2,9 +2,9 @@ import pytest
 
 from orchestrator.core.errors import Malformed
 from orchestrator.core.events import CommandIgnored, Told
-from orchestrator.distributions import appointment as mechanism
 from orchestrator.distributions.admissions import GrantReplaced
-from orchestrator.distributions.appointment import APPOINTMENT, standing
+from orchestrator.distributions.appointment import APPOINTMENT, mechanism
+from orchestrator.distributions.appointment.mechanism import standing
 from orchestrator.distributions.base import AskRefused
 from tests.distributions.appointment.bookings import HOUR_MS, MINUTE_MS, SLOTS, Bookings, at, plain, slot
 from tests.support.room import NOW_MS, Rejected

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from orchestrator.core.errors import Rejected
 from orchestrator.core.events import Told
-from orchestrator.distributions import appointment as mechanism
+from orchestrator.distributions.appointment import mechanism
 from tests.distributions.appointment.bookings import HOUR_MS, MINUTE_MS, Bookings, plain, slot
 from tests.support.room import answers
 

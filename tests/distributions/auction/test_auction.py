@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import Malformed, Rejected
 from orchestrator.core.events import Told
 from orchestrator.distributions.auction import AUCTION
-from orchestrator.distributions.auction_config import SCHEMA, AuctionConfig
-from orchestrator.distributions.auction_events import AuctionClosed, BidPlaced
-from orchestrator.distributions.auction_settling import Bid, Standing, settle
-from orchestrator.distributions.auction_verifying import verify
+from orchestrator.distributions.auction.config import SCHEMA, AuctionConfig
+from orchestrator.distributions.auction.events import AuctionClosed, BidPlaced
+from orchestrator.distributions.auction.settling import Bid, Standing, settle
+from orchestrator.distributions.auction.verifying import verify
 from tests.support.room import NOW_MS, RoomTest, answers
 from tests.support.schemas import problems_of
 

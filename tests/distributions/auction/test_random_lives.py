@@ -8,8 +8,8 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.auction import AUCTION
-from orchestrator.distributions.auction_settling import settle
-from orchestrator.distributions.auction_verifying import verify
+from orchestrator.distributions.auction.settling import settle
+from orchestrator.distributions.auction.verifying import verify
 from tests.distributions.machine import PEOPLE, Machine, name_of, people, word
 
 ENGLISH = {

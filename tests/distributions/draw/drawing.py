@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.core.events import Told
 from orchestrator.distributions.draw import DRAW
-from orchestrator.distributions.draw_proof import proof_of
+from orchestrator.distributions.draw.proof import proof_of
 from orchestrator.distributions.fairness import seeds
 from orchestrator.distributions.fairness.checking import Report, check
 from tests.support.room import NOW_MS, RoomTest

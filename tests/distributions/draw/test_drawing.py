@@ -4,9 +4,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator.distributions import draw_ranks, draw_steps
-from orchestrator.distributions.draw_events import DrawEntered, NotSelected
-from orchestrator.distributions.draw_proof import NotDrawn, proof_of
+from orchestrator.distributions.draw import ranks as draw_ranks
+from orchestrator.distributions.draw import steps as draw_steps
+from orchestrator.distributions.draw.events import DrawEntered, NotSelected
+from orchestrator.distributions.draw.proof import NotDrawn, proof_of
 from orchestrator.distributions.fairness.ranking import ranking
 from tests.distributions.draw.drawing import BEACON, BEACON_MS, HOUR_MS, VALUE, Drawing, who
 from tests.support.room import Rejected, answers

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.cli import connection, draw_keys, queries
 from orchestrator.core.errors import Malformed
-from orchestrator.distributions.draw_proof import NotDrawn
+from orchestrator.distributions.draw.proof import NotDrawn
 from orchestrator.distributions.fairness.proof import InvalidProof, Proof, write
 from orchestrator.distributions.fairness.seeds import commitment
 from tests.distributions.draw.calling import Stored, run, verify

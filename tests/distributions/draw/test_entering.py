@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import Malformed
-from orchestrator.distributions.draw_proof import statement_of
+from orchestrator.distributions.draw.proof import statement_of
 from orchestrator.distributions.fairness.entries import draw_hash, entry_leaf, identity
 from tests.distributions.draw.drawing import HOUR_MS, Drawing, who
 from tests.support.room import Rejected, answers

@@ -10,9 +10,12 @@ from typing import Any, get_args
 
 import yaml
 
-from orchestrator.distributions import draw_config, draw_ranks, draw_steps
-from orchestrator.distributions.draw import DRAW, ENTRANTS_MAX
-from orchestrator.distributions.draw_proof import proof_of
+from orchestrator.distributions.draw import DRAW
+from orchestrator.distributions.draw import config as draw_config
+from orchestrator.distributions.draw import ranks as draw_ranks
+from orchestrator.distributions.draw import steps as draw_steps
+from orchestrator.distributions.draw.mechanism import ENTRANTS_MAX
+from orchestrator.distributions.draw.proof import proof_of
 from orchestrator.distributions.fairness.entries import WEIGHT_MAX
 from orchestrator.distributions.fairness.proof import Reason, write
 from orchestrator.distributions.fairness.receipts import Statement
@@ -21,7 +24,7 @@ from tests.support.room import Rejected
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "fairness.md").read_text()
-SOURCES = "".join(p.read_text() for p in (ROOT / "orchestrator" / "distributions").glob("draw*.py"))
+SOURCES = "".join(p.read_text() for p in (ROOT / "orchestrator" / "distributions" / "draw").glob("*.py"))
 
 
 def test_the_verifier_on_the_page_agrees(tmp_path: Path) -> None:

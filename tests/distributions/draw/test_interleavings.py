@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from orchestrator.distributions import draw_steps
-from orchestrator.distributions.draw_proof import proof_of
-from orchestrator.distributions.draw_state import PLACED, STANDING, DrawState
+from orchestrator.distributions.draw import steps as draw_steps
+from orchestrator.distributions.draw.proof import proof_of
+from orchestrator.distributions.draw.state import PLACED, STANDING, DrawState
 from orchestrator.distributions.fairness.checking import check
 from tests.distributions.draw.drawing import BEACON, VALUE, Drawing
 from tests.support.room import Rejected, answers

@@ -10,8 +10,8 @@ from orchestrator.core.events import CommandIgnored, Told
 from orchestrator.distributions.fairness.ranking import ranking
 from orchestrator.distributions.fairness.seeds import commitment, seed
 from orchestrator.distributions.queue import QUEUE, now_serving, position
-from orchestrator.distributions.queue_config import SCHEMA
-from orchestrator.distributions.queue_flow import Flow
+from orchestrator.distributions.queue.config import SCHEMA
+from orchestrator.distributions.queue.flow import Flow
 from tests.support.room import NOW_MS, RoomTest, answers
 from tests.support.schemas import problems_of
 

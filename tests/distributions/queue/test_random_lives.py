@@ -9,7 +9,7 @@ from hypothesis.stateful import initialize, invariant, rule
 from orchestrator.core.events import Event, Told
 from orchestrator.distributions.admissions import Granted
 from orchestrator.distributions.queue import QUEUE, position
-from orchestrator.distributions.queue_flow import BURST_MS
+from orchestrator.distributions.queue.flow import BURST_MS
 from tests.distributions.machine import PEOPLE, Machine, people, word
 
 SECRET = "0123456789abcdef" * 4

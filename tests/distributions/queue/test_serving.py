@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import Malformed
 from orchestrator.distributions.fairness.seeds import seed
 from orchestrator.distributions.queue import QUEUE, now_serving, position
-from orchestrator.distributions.queue_events import QueueEntered, QueueOpened
-from orchestrator.distributions.queue_serving import NowServing, Place, place_of, read_serving
-from orchestrator.distributions.queue_state import BLOCKS_SHOWN_MAX
+from orchestrator.distributions.queue.events import QueueEntered, QueueOpened
+from orchestrator.distributions.queue.serving import NowServing, Place, place_of, read_serving
+from orchestrator.distributions.queue.state import BLOCKS_SHOWN_MAX
 from tests.support.room import NOW_MS, RoomTest
 
 SECRET = "0123456789abcdef" * 4

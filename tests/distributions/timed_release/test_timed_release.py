@@ -8,7 +8,7 @@ import pytest
 from orchestrator.core.errors import Malformed, Rejected
 from orchestrator.core.events import Told
 from orchestrator.distributions.timed_release import TIMED_RELEASE
-from orchestrator.distributions.timed_release_config import SCHEMA
+from orchestrator.distributions.timed_release.config import SCHEMA
 from tests.support.room import NOW_MS, RoomTest, answers
 from tests.support.schemas import problems_of
 

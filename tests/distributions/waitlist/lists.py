@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestrator.distributions.waitlist import WAITLIST
-from orchestrator.distributions.waitlist_state import WaitlistState
+from orchestrator.distributions.waitlist.state import WaitlistState
 from tests.support.room import RoomTest
 
 MINUTE_MS = 60_000

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from orchestrator.core.errors import Rejected
 from orchestrator.core.events import CommandIgnored, Told
-from orchestrator.distributions import waitlist as mechanism
+from orchestrator.distributions.waitlist import mechanism
 from tests.distributions.waitlist.lists import MINUTE_MS, List, plain
 from tests.support.room import answers
 

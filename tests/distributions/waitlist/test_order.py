@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.distributions import order as orders
-from orchestrator.distributions.order import Order
+from orchestrator.distributions.waitlist import order as orders
+from orchestrator.distributions.waitlist.order import Order
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["append", "insert", "remove", "move"]), st.integers(0, 10**6)), max_size=200

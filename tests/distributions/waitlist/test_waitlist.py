@@ -2,10 +2,10 @@ import pytest
 
 from orchestrator.core.errors import Malformed
 from orchestrator.core.events import CommandIgnored, Told
-from orchestrator.distributions import waitlist as mechanism
-from orchestrator.distributions import waitlist_events as happened
 from orchestrator.distributions.base import AskRefused
-from orchestrator.distributions.waitlist import WAITLIST, standing
+from orchestrator.distributions.waitlist import WAITLIST, mechanism
+from orchestrator.distributions.waitlist import events as happened
+from orchestrator.distributions.waitlist.mechanism import standing
 from tests.distributions.waitlist.lists import MINUTE_MS, List, plain
 from tests.support.room import NOW_MS, Rejected
 
