@@ -31,7 +31,7 @@ from projections.sending import send
 NAME = "exactly_once"
 _EVENTS_PER_TRANSACTION = 4_000  # a run more may come on top
 _LINGER_S = 0.5  # of snapshots, on a machine with time to spare
-_LINGER_MOST_S = 2.0
+_LINGER_MOST_S = 1.0
 _LINGER_STEP_S = 0.1
 _LINGER_TIMES = 4  # the time of the last transaction: the lane's producer is idle four fifths of the time
 _SAVE_EVERY_S = 1.0

@@ -103,9 +103,10 @@ class Rounds:
                 self._answer(lane, one, error)
                 continue
             if records:
-                self._at_work.add(lane)
                 self._group.expect(lane)
             if records or loop.time() >= one.until_s:
+                # Without records it is back at once; left behind, it would miss a whole wait of the others.
+                self._at_work.add(lane)
                 self._answer(lane, one, records)
         ours = [p for one in waiting.values() if not one.got.cancelled() for p in one.partitions]
         self._consumer.pause(*self._consumer.assignment().intersection(ours))

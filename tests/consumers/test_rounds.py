@@ -200,6 +200,21 @@ async def test_none_in_time_is_an_empty_batch() -> None:
         assert await take(rounds, 0, wait_ms=20) == []
 
 
+async def test_a_lane_without_records_is_not_left_behind() -> None:
+    """A lane that looked after its timers is read again with the others, not only when their time is over."""
+    client = Client(2)
+    async with rounds_of(client) as rounds:
+        other = asyncio.create_task(take(rounds, 1, wait_ms=60_000))
+        async with asyncio.timeout(20):  # a third of the other's time
+            for _ in range(3):
+                assert await take(rounds, 0, wait_ms=10) == []
+            client.append(0)
+            assert await take(rounds, 0) == [0]
+        assert not other.done()
+        client.append(1)
+        assert await other == [0]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 7), st.integers(1, 5)), max_size=25))
 def test_every_record_is_taken_once_in_order(steps: list[tuple[int, int, int]]) -> None:

@@ -158,9 +158,14 @@ async def test_who_gives_no_sign_of_life_loses_the_place_and_nobody_else(one: Wo
     for name in fans:
         await act(one, name, "start", access_code=CODE)
     await one.until(lambda: _counted(one, "active_enterable", len(fans)), "routed")
+
+    async def standing_and_alive(entered: str) -> bool:
+        await beat(one, *fans)
+        return await _standing(one, entered)
+
     for name in fans:
         await act(one, name, "enter_queue")
-        await one.until(lambda: _standing(one, name), "in the line")  # noqa: B023 - awaited at once
+        await one.until(lambda: standing_and_alive(name), "in the line")  # noqa: B023 - awaited at once
     waiting = [name for name, stage in (await stages(one)).items() if stage == "participating"]
     assert len(waiting) == 3
     silent, lively = waiting[0], waiting[1:]
