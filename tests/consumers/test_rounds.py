@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ class Client:
         self.positions = {place(n): 0 for n in range(lanes)}
         self.paused = set(self.ends)
         self.broken: dict[TopicPartition, Exception] = {}
+        self.broken_from = 0  # the offset that can't be read
         self.asked: list[set[int]] = []
         self._news = asyncio.Event()
 
@@ -57,7 +59,7 @@ class Client:
             for partition in partitions:
                 if partition in self.paused:
                     continue
-                if partition in self.broken and not got:
+                if partition in self.broken and self.positions[partition] >= self.broken_from and not got:
                     raise self.broken[partition]
                 at, left = self.positions[partition], max_records - sum(map(len, got.values()))
                 records = [Record(n) for n in range(at, min(self.ends[partition], at + left))]
@@ -159,15 +161,28 @@ async def test_a_lane_that_gives_up_behind_one_at_work_ends_nothing() -> None:
         assert await take(rounds, 1) == [1]
 
 
-async def test_trouble_is_told_to_the_lane_it_concerns() -> None:
+@pytest.mark.parametrize("lane", [0, 1, 2])
+async def test_trouble_is_told_to_the_lane_it_concerns(lane: int) -> None:
     """A partition that can't be read fails its own lane's call; the others get their records."""
     client = Client(3)
-    client.broken[place(1)] = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
+    error = client.broken[place(lane)] = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
     async with rounds_of(client) as rounds:
-        client.append(0)
-        client.append(2)
+        for other in {0, 1, 2} - {lane}:
+            client.append(other)
         found = await asyncio.gather(*(take(rounds, n) for n in range(3)), return_exceptions=True)
-    assert found == [[0], client.broken[place(1)], [0]]
+    assert found == [error if n == lane else [0] for n in range(3)]
+
+
+async def test_trouble_behind_the_first_record_is_told_too() -> None:
+    """What can't be read behind a record that can is told at once: the lane reads both again, by its own position."""
+    client = Client(2)
+    client.broken_from = 1
+    error = client.broken[place(0)] = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
+    async with rounds_of(client) as rounds:
+        client.append(0, 2)
+        client.append(1)
+        found = await asyncio.gather(take(rounds, 0), take(rounds, 1), return_exceptions=True)
+    assert found == [error, [0]]
 
 
 async def test_a_lost_partition_is_told_to_its_lane() -> None:
