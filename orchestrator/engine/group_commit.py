@@ -113,4 +113,6 @@ def commit_together(group: Sequence[tuple[LaneStore, Append]]) -> None:
     calls = [store.append_call(append) for store, append in group]
     statement = b"SELECT " + b", ".join(call for call, _ in calls)
     with group[0][0].database.datastore.cursor() as cursor:
-        cursor.execute(statement, [argument for _, arguments in calls for argument in arguments])
+        cursor.execute(
+            statement, [argument for _, arguments in calls for argument in arguments], prepare=True
+        )
