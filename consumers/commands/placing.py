@@ -60,9 +60,8 @@ async def _same_record(
     consumer.seek(partition, at)
     try:
         while True:
-            consumer.resume(
-                partition
-            )  # each time: a fetch of the lane's last life may end only now, and pause it
+            # Each time: a fetch of the lane's last life may end only now, and pause it.
+            consumer.resume(partition)
             try:
                 got: dict[Any, Any] = await consumer.getmany(partition, timeout_ms=1000, max_records=1)
             except UnicodeDecodeError:

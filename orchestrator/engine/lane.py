@@ -312,9 +312,8 @@ class Lane:
         """Read what named something unknown once more: it may have been published since."""
         unknown = [n for n, i in enumerate(intakes) if i.trouble and i.trouble.reason in _UNKNOWN]
         if unknown:
-            await self.run(
-                self._catalogue.refresh
-            )  # whatever it finds: another lane may have read it just now
+            # Whatever it finds: another lane may have read it just now.
+            await self.run(self._catalogue.refresh)
             for n in unknown:
                 intakes[n] = self._intake(intakes[n].record, raw=intakes[n].raw, poison=poison)
         return intakes
