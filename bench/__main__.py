@@ -5,13 +5,14 @@ import json
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from bench import load, measure
-from bench.figures import PHASES, WARM, Burst, Figures, Memory, Steady, as_json, show
+from bench.figures import PHASES, WARM, Burst, Figures, Full, Memory, Steady, as_json, show
 from bench.scene import Scene, scene
 from orchestrator import embedded
 from orchestrator.embedded import Servers
@@ -19,6 +20,7 @@ from orchestrator.embedded import Servers
 _PLAIN_SHARE = 40  # the plain application gets a fortieth of the commands: it would take minutes
 _MEMORY_CACHE = 50_000  # journeys the workers may keep in the memory step
 _MEMORY_STEPS = 10
+_FULL_S = 6.0
 
 
 class Bench:
@@ -31,28 +33,30 @@ class Bench:
         self._run = os.urandom(3).hex()
         self._scenes = 0
         self.bursts: list[Burst] = []
+        self.fulls: list[Full] = []
         self.steadies: list[Steady] = []
         self.memory: list[Memory] = []
 
     def run(self) -> Figures:
-        """Rounds of bursts, contender beside contender; steady loads; a million journeys."""
+        """Rounds of bursts, contender beside contender; a full load, and half of it; a million journeys."""
         options = self._options
         distributions = [load.Keys(d, options.journeys) for d in options.keys.split(",")]
         for number in range(options.rounds):
             for keys in distributions:
                 for name in ("small", "bare", "engine", "plain") if number == 0 else ("bare", "engine"):
                     self._burst(name, keys, number)
-        figures = self._figures()
-        rate = options.rate or 0.5 * figures.rate("engine")
+        if options.seconds and not options.rate:
+            for number in range(options.rounds):
+                self._full(distributions[0], self._figures().rate("engine"), number)
         for number in range(options.rounds if options.seconds else 0):
             for name in ("bare", "engine"):
-                self._steady(name, distributions[0], rate, number)
+                self._steady(name, distributions[0], options.rate or self._figures().half_load(), number)
         if options.memory_journeys:
             self._memory()
         return self._figures()
 
     def _figures(self) -> Figures:
-        return Figures(self.bursts, self.steadies, self.memory, _MEMORY_CACHE)
+        return Figures(self.bursts, self.fulls, self.steadies, self.memory, _MEMORY_CACHE)
 
     def _scene(self, name: str, **environment: str) -> Any:
         options = self._options
@@ -97,6 +101,24 @@ class Bench:
         cpu_us = (usage.cpu_s - before_s) / count * 1e6
         per_second = measure.rates(outcomes).per_second
         return Burst(name, keys.distribution, phase, number, count, per_second, cpu_us, usage.peak_mb)
+
+    def _full(self, keys: load.Keys, rate: float, number: int) -> None:
+        """More than the engine can take, made beside it: as much as it drains when the load lies ready."""
+        self._console.print(f"[dim]{number + 1}: engine, full load of {rate:,.0f} commands a second[/dim]")
+        with self._scene("engine") as place:
+            place.contender.start()
+            watcher = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
+            warm = list(load.events(keys, int(rate * 2), 1, "warm"))
+            load.burst(place.bootstrap, place.commands, warm)
+            watcher.await_records(len(warm))
+            made = list(load.events(keys, int(rate * _FULL_S), 2, "full"))
+            begun_ms = int(time.time() * 1000)
+            load.steady(place.bootstrap, place.commands, made, rate)
+            ended_ms = int(time.time() * 1000)
+            watcher.await_records(len(warm) + len(made))
+            told = watcher.take(len(made), "full-")
+            watcher.close()
+        self.fulls.append(Full(number, rate, measure.rate_between(told, begun_ms + 1_000, ended_ms)))
 
     def _steady(self, name: str, keys: load.Keys, rate: float, number: int) -> None:
         """A steady load on warm caches; the latencies by the broker's clock."""
@@ -165,7 +187,10 @@ def _options() -> Any:
     parser.add_argument("--processes", type=int, default=2, help="of the engine, and of the bare pipeline")
     parser.add_argument("--rounds", type=int, default=3, help="medians are taken over these")
     parser.add_argument(
-        "--rate", type=float, default=0.0, help="steady load; 0: half of what the engine reached"
+        "--rate",
+        type=float,
+        default=0.0,
+        help="steady load; 0: half of what the engine takes while the load is made beside it",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of steady load; 0: none")
     parser.add_argument("--memory-journeys", type=int, default=1_000_000, help="0: leave the memory step out")

@@ -17,6 +17,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 import psycopg
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -239,7 +240,7 @@ if __name__ == "__main__":
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)  # as the engine's worker does
     _share, _, _shares = os.environ["BENCH_SHARE"].partition("/")
-    asyncio.run(
+    uvloop.run(
         run(
             os.environ["KAFKA_BOOTSTRAP_SERVERS"],
             os.environ["DATABASE_URL"],

@@ -24,6 +24,14 @@ class Burst(NamedTuple):
     peak_mb: float
 
 
+class Full(NamedTuple):
+    """What the engine took of a load beyond it, while that was made on the same machine."""
+
+    round: int
+    offered: float  # commands a second
+    per_second: float
+
+
 class Steady(NamedTuple):
     """One steady load."""
 
@@ -58,6 +66,7 @@ class Figures(NamedTuple):
     """Everything of one run."""
 
     bursts: Sequence[Burst]
+    fulls: Sequence[Full]
     steadies: Sequence[Steady]
     memory: Sequence[Memory]
     cache_journeys: int
@@ -67,6 +76,10 @@ class Figures(NamedTuple):
         return statistics.median(
             b.per_second for b in self.bursts if b.contender == contender and b.phase == WARM
         )
+
+    def half_load(self) -> float:
+        """Commands a second: half of what the engine took at full load."""
+        return 0.5 * statistics.median(full.per_second for full in self.fulls)
 
     def ratios(self) -> list[Ratio]:
         found = [
@@ -110,6 +123,18 @@ def show(figures: Figures, console: Console) -> None:
             f"{statistics.median(b.cpu_us for b in group):.0f}", f"{max(b.peak_mb for b in group):.0f}",
         )  # fmt: skip
     console.print(table)
+    if figures.fulls:
+        table = _table(
+            "Full load, made while the engine works (median over the rounds)",
+            "offered, commands/s",
+            "taken, commands/s",
+        )
+        offered, taken = (
+            statistics.median(getattr(full, name) for full in figures.fulls)
+            for name in ("offered", "per_second")
+        )
+        table.add_row(f"{offered:,.0f}", f"{taken:,.0f}")
+        console.print(table)
     if figures.steadies:
         table = _table(
             "Steady load, append of the command to append of its outcome (medians over the rounds)",
@@ -143,6 +168,7 @@ def as_json(figures: Figures) -> dict[str, Any]:
     """For a file or a program."""
     return {
         "bursts": [b._asdict() for b in figures.bursts],
+        "full": [f._asdict() for f in figures.fulls],
         "steady": [s._asdict() for s in figures.steadies],
         "memory": [m._asdict() for m in figures.memory],
         "ratios": [r._asdict() | {"held": r.held} for r in figures.ratios()],

@@ -102,6 +102,11 @@ def rates(outcomes: dict[str, int]) -> Rates:
     return Rates(len(times) * 0.9 / seconds, seconds)
 
 
+def rate_between(outcomes: dict[str, int], from_ms: int, to_ms: int) -> float:
+    """Outcomes a second that the broker got between two instants."""
+    return sum(from_ms <= at_ms < to_ms for at_ms in outcomes.values()) / ((to_ms - from_ms) / 1000)
+
+
 def latencies(commands: dict[str, int], outcomes: dict[str, int]) -> Latencies:
     """Percentiles over all commands of a steady load, its first second left out as warm-up."""
     begun = min(commands.values()) + 1_000

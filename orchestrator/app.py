@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import structlog
+import uvloop
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY
@@ -362,7 +363,7 @@ def run_worker(settings: Settings, role: str = "all") -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Worker(settings, role=role).run())
+        uvloop.run(Worker(settings, role=role).run())
 
 
 __all__ = ["Worker", "metrics", "run_worker"]

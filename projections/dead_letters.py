@@ -21,6 +21,7 @@ class DeadLetters:
     """One lane's. Its position moves with each dead letter, else only every so many events."""
 
     name = NAME
+    tells = False
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane

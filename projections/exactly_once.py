@@ -5,8 +5,8 @@ The position is also saved in the lane afterwards, since Kafka forgets offsets o
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -20,7 +20,7 @@ from orchestrator.core.addresses import LANE, Stream, parse_stream
 from orchestrator.core.events import EffectRequested
 from orchestrator.engine.follower import LogFeed, Run
 from orchestrator.engine.lane import Capture, Committed, Lane
-from orchestrator.engine.pacing import paced
+from orchestrator.engine.pacing import aside
 from orchestrator.engine.positions import LOG, OUT
 from orchestrator.engine.store import Move
 from orchestrator.group_offsets import committed_offsets
@@ -30,10 +30,9 @@ from projections.sending import send
 
 NAME = "exactly_once"
 _EVENTS_PER_TRANSACTION = 4_000  # a run more may come on top
-_LINGER_S = 0.5  # of snapshots, on a machine with time to spare
-_LINGER_MOST_S = 1.0
-_LINGER_STEP_S = 0.1
-_LINGER_TIMES = 4  # the time of the last transaction: the lane's producer is idle four fifths of the time
+_LINGER_S = 0.5  # of snapshots
+_LINGER_BUSY_S = 2.0  # where at least so many events came in the first half second:
+_BUSY_EVENTS = 100
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
@@ -45,6 +44,7 @@ class ExactlyOnce:
     """One lane's effects and snapshots."""
 
     name = NAME
+    tells = False
 
     def __init__(self, lane: Lane, kafka: Mapping[str, Any], topics: Mapping[str, str]) -> None:
         self._lane = lane
@@ -57,7 +57,8 @@ class ExactlyOnce:
         self._captures: dict[str, Capture] = {}
         self._position = 0
         self._saved = 0
-        self._linger_s = _LINGER_S
+        self._effect_at = 0  # the last position with an effect
+        self._hurry = asyncio.Event()
 
     def feed(self, committed: Committed) -> None:
         for capture in committed.captures:
@@ -65,6 +66,10 @@ class ExactlyOnce:
         if len(self._captures) > _CAPTURES_MAX:  # a slow broker: what is forgotten here is loaded again
             self._captures.clear()
         self._feed.feed(committed)
+        if any(isinstance(r.envelope.data, EffectRequested) for r in committed.events):
+            self._effect_at = committed.events[-1].position
+        if self._may_not_wait():
+            self._hurry.set()
 
     @property
     def lag_events(self) -> int:
@@ -126,11 +131,19 @@ class ExactlyOnce:
         return runs
 
     async def _linger(self) -> None:
-        """Until the time is over, or a transaction's worth of events has come."""
-        for _ in range(round(self._linger_s / _LINGER_STEP_S)):
-            if self.lag_events >= _EVENTS_PER_TRANSACTION:
+        """Until the time is over, longer while much comes; or an effect, or a transaction's worth of events has come."""
+        self._hurry.clear()
+        for wait_s in (_LINGER_S, _LINGER_BUSY_S - _LINGER_S):
+            if self._may_not_wait():
                 return
-            await asyncio.sleep(_LINGER_STEP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._hurry.wait()
+            if self.lag_events < _BUSY_EVENTS:
+                return
+
+    def _may_not_wait(self) -> bool:
+        return self._effect_at > self._position or self.lag_events >= _EVENTS_PER_TRANSACTION
 
     async def _transact(self, producer: AIOKafkaProducer, runs: list[Run]) -> None:
         events = [recorded for run in runs for recorded in run.events]
@@ -145,14 +158,11 @@ class ExactlyOnce:
         outs += await self._snapshots(streams)
         last = runs[-1].last
         if outs:
-            begun_s = time.monotonic()
             with metrics.PUBLISH_S.labels("snapshots").time():
                 async with producer.transaction():
                     await send(producer, outs, self._topics, self._lane.number, transactional=True)
                     offsets = {self._partition: OffsetAndMetadata(last, self._log_mark())}
                     await producer.send_offsets_to_transaction(offsets, self._group)
-            taken_s = time.monotonic() - begun_s
-            self._linger_s = min(_LINGER_MOST_S, max(_LINGER_S, _LINGER_TIMES * taken_s))
         self._position = last
 
     async def _snapshots(self, streams: Mapping[str, int]) -> list[Out]:
@@ -170,7 +180,7 @@ class ExactlyOnce:
                 del self._captures[text]
         if cold:
             found += await self._lane.committed_captures(cold)
-        return [_snapshot(capture) async for capture in paced(found)]
+        return [_snapshot(capture) async for capture in aside(found)]
 
     async def _save_regularly(self) -> None:
         while True:

@@ -41,6 +41,7 @@ class Journeys:
     """One lane's."""
 
     name = NAME
+    tells = False
 
     def __init__(self, lane: Lane, *, growth_events: int, quiet_ms: int, dirty_max: int) -> None:
         self._lane = lane

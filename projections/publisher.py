@@ -36,6 +36,7 @@ class Publisher:
     """One lane's. Its saved position never passes what the broker acknowledged."""
 
     name = NAME
+    tells = True
 
     def __init__(self, lane: Lane, producers: Producers, topics: Mapping[str, str]) -> None:
         self._lane = lane

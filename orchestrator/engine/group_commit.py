@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from orchestrator.engine.database import Database
 from orchestrator.engine.store import Append, LaneStore
 
-_WAIT_S = 0.025  # for an expected transaction: about as long as a commit takes
+_WAIT_S = 0.050  # for an expected transaction: a few times as long as a commit takes
 Run = Callable[..., Awaitable[Any]]
 """Calls a function in a thread and awaits its result."""
 

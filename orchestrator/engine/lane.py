@@ -1,6 +1,7 @@
 """The owner's side of one lane: a cache of frames, and batches that are either committed whole or never were."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
@@ -34,7 +35,7 @@ READER = 1
 """The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
 _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
-_TIMER_BATCH = 500
+TIMER_BATCH = 500
 _HISTORY_QUIET_MS = 10_000
 _UNKNOWN = frozenset({"unknown_definition", "unknown_type"})
 _T = TypeVar("_T")
@@ -93,6 +94,9 @@ class Lane:
         self.log = LogDetail()
         self.position = 0
         self.next_due_ms: int | None = None
+        self._due: deque[TimerRow] = (
+            deque()
+        )  # read, not fired yet; the journey knows whether they still are due
         self.lanes = lanes
         self._kinds = kinds
         self._catalogue = catalogue
@@ -126,6 +130,7 @@ class Lane:
         """Forget everything and read where the lane stands. Raises the library's PersistenceError."""
         self._frames.clear()
         self._keys.clear()
+        self._due.clear()
         await self.run(self.store.database.check_connections)
         positions = await self.run(self.store.positions)
         self._secret = self._frames.secret = await self.run(self.store.secret)
@@ -169,13 +174,13 @@ class Lane:
         metrics.BATCH_SIZE.observe(len(records))
         return committed
 
-    async def fire_timers(self, now_ms: int) -> Committed | None:
-        """Fire up to a bounded number of due timers at lane time `now_ms`; None when nothing was due.
+    async def fire_timers(self, now_ms: int, limit: int = TIMER_BATCH) -> Committed | None:
+        """Fire up to `limit` due timers, 500 at most, at lane time `now_ms`; None when nothing was due.
 
         Call `find_next_due` afterwards, once the followers were fed: between a commit and its feed nothing may wait.
         """
         now_ms = max(self.log.lane_ms, now_ms)
-        rows = await self._due_timers(now_ms)
+        rows = await self._due_timers(now_ms, limit)
         if not rows:
             return None
         streams = [parse_stream(row.stream) for row in rows]
@@ -195,16 +200,21 @@ class Lane:
         metrics.TIMERS_DUE.inc(len(rows))
         return await self._commit(batch, [], [])
 
-    async def _due_timers(self, now_ms: int) -> list[TimerRow]:
+    async def _due_timers(self, now_ms: int, limit: int) -> list[TimerRow]:
         """Live ones first; those of imported history once no more of it has come for a while."""
-        find = self.store.due_timers
-        rows = await self.run(lambda: find(now_ms, _TIMER_BATCH, history=False))
-        if not rows and self.log.imported_ms + _HISTORY_QUIET_MS <= now_ms:
-            rows = await self.run(lambda: find(now_ms, _TIMER_BATCH, history=True))
-        return rows
+        find, quiet = self.store.due_timers, self.log.imported_ms + _HISTORY_QUIET_MS <= now_ms
+        if self._due and self._due[0].history and not quiet:
+            self._due.clear()
+        if not self._due:
+            self._due += await self.run(lambda: find(now_ms, TIMER_BATCH, history=False))
+        if not self._due and quiet:
+            self._due += await self.run(lambda: find(now_ms, TIMER_BATCH, history=True))
+        return [self._due.popleft() for _ in range(min(limit, len(self._due)))]
 
     async def find_next_due(self) -> None:
         """Read when `next_due_ms` is: the first of the live timers, or of those of history once they may fire."""
+        if self._due:  # as it was
+            return
         live_ms, history_ms = await self.run(self.store.next_due_ms)
         if history_ms is not None:
             history_ms = max(history_ms, self.log.imported_ms + _HISTORY_QUIET_MS)

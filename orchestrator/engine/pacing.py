@@ -1,11 +1,14 @@
 """Long work on the event loop, in short turns: what waits for its answer goes on in between."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 TURN = 400
 """Items between two pauses: some milliseconds of work."""
+SHORT_TURN = 50
+_REST = 3  # times as long as the turn before it
 _T = TypeVar("_T")
 
 
@@ -15,3 +18,13 @@ async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
         yield item
         if number % TURN == 0:
             await asyncio.sleep(0)
+
+
+async def aside(items: Iterable[_T]) -> AsyncIterator[_T]:
+    """The items, for work that nobody waits for: in shorter turns, with rests that leave most of the time to others."""
+    begun_s = time.perf_counter()
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % SHORT_TURN == 0:
+            await asyncio.sleep(_REST * (time.perf_counter() - begun_s))
+            begun_s = time.perf_counter()

@@ -42,6 +42,7 @@ class Parquet:
     """One lane's. A file is written when so many rows or bytes wait, or the first of them has waited so long."""
 
     name = NAME
+    tells = False
 
     def __init__(
         self,

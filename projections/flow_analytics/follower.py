@@ -26,6 +26,7 @@ class FlowAnalytics:
     """One lane's. `wait_s`: how long the first of the events not yet written may wait for others."""
 
     name = NAME
+    tells = False
 
     def __init__(self, lane: Lane, *, wait_s: float = 0.5) -> None:
         self._lane = lane

@@ -24,6 +24,7 @@ class Log:
     """A lane whose log has the journey at version 9."""
 
     number = 0
+    position = 9
     asked = 0
 
     async def committed_captures(self, streams: Sequence[Stream]) -> list[Capture]:

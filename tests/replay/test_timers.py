@@ -105,3 +105,51 @@ async def test_timers_of_history_stay_those_of_history(database: str, servers: S
         assert timers(harness) == before
     finally:
         installation.close()
+
+
+async def test_timers_read_earlier_are_asked_whether_they_still_are_due(database: str) -> None:
+    """Due timers are read once and fired a few at a time; one cancelled or armed anew in between is not fired."""
+    installation = Installation(database)
+    try:
+        harness = await installation.lane()
+        for n in range(4):
+            await harness.handle(Request(f"cus-{n}", "arm", {"timer": "t", "delay_ms": 1_000 + n}))
+        due_ms = harness.now_ms + 10_000
+        fired = await harness.lane.fire_timers(due_ms, 1)
+        assert fired is not None
+        assert [e.envelope.stream for e in fired.events][:1] == ["acme/c/cus-0/toy:t"]
+        await harness.lane.find_next_due()
+        assert (harness.lane.next_due_ms or due_ms + 1) <= due_ms
+        await harness.handle(Request("cus-1", "disarm", {"timer": "t"}, at_ms=due_ms))
+        await harness.handle(Request("cus-2", "arm", {"timer": "t", "delay_ms": 60_000}, at_ms=due_ms))
+        for _ in range(3):
+            await harness.lane.fire_timers(due_ms, 1)
+        await harness.lane.find_next_due()
+        assert [(row["timer"], row["due_ms"]) for row in timers(harness)] == [("t", due_ms + 60_000)]
+        assert harness.lane.next_due_ms == due_ms + 60_000
+        told = harness.databases.main.rows(
+            "SELECT convert_from(state, 'UTF8')::jsonb ->> 'stream' AS stream FROM lane_000.stored_events"
+            " WHERE convert_from(state, 'UTF8')::jsonb ->> 'source' = 'engine/timers'"
+        )
+        assert {row["stream"].split("/")[2] for row in told} == {"cus-0", "cus-3"}
+    finally:
+        installation.close()
+
+
+async def test_timers_of_history_wait_again_when_more_of_it_comes(database: str) -> None:
+    """Timers of imported history that were read already aren't fired once more of that history is imported."""
+    installation = Installation(database)
+    try:
+        harness = await installation.lane()
+        then = datetime.fromtimestamp((START_MS - DAY_MS) / 1000, UTC).isoformat().encode()
+        imported = (("ce_backfill", b"true"), ("ce_time", then))
+        for n in range(2):
+            arm = {"timer": "t", "delay_ms": 1_000}
+            await harness.handle(Request(f"cus-{n}", "arm", arm, headers=imported))
+        later_ms = harness.now_ms + 60_000
+        assert await harness.lane.fire_timers(later_ms, 1) is not None
+        await harness.handle(Request("cus-9", "add", {"n": 1}, at_ms=later_ms, headers=imported))
+        assert await harness.lane.fire_timers(later_ms + 1_000, 1) is None
+        assert await harness.lane.fire_timers(later_ms + 60_000, 1) is not None
+    finally:
+        installation.close()

@@ -1,0 +1,84 @@
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from orchestrator.core.events import CommandIgnored, EffectRequested, Event
+from orchestrator.engine.envelope import Envelope, Recorded
+from orchestrator.engine.lane import Committed, Lane
+from projections import exactly_once
+from projections.exactly_once import ExactlyOnce
+from tests.support.memory import NOW_MS, STREAM
+
+EFFECT = EffectRequested("e-1", "greet", "webhook", {})
+TOPICS = {"effects": "journeys.effects", "commands": "journeys.commands", "snapshots": "journeys.snapshots"}
+
+
+class Scene:
+    """A follower and what its lane commits."""
+
+    def __init__(self) -> None:
+        self.lane = SimpleNamespace(number=0, position=0, secret=b"")
+        self.follower = ExactlyOnce(cast("Lane", self.lane), {}, TOPICS)
+
+    def commit(self, *events: Event) -> None:
+        first = self.lane.position + 1
+        made = [
+            Recorded(n, STREAM.id, n, "x", Envelope(STREAM.text, "tests", "k", "", NOW_MS, event), b"")
+            for n, event in enumerate(events, first)
+        ]
+        self.lane.position += len(made)
+        self.follower.feed(Committed(made, (), ()))
+
+    async def gathered(self) -> int:
+        """The last position that the next transaction takes; -1: it still waits after a moment."""
+        try:
+            async with asyncio.timeout(0.3):
+                return (await self.follower._gather())[-1].last
+        except TimeoutError:
+            return -1
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(exactly_once, "_LINGER_S", 0.05)
+    monkeypatch.setattr(exactly_once, "_LINGER_BUSY_S", 3_600.0)
+    return Scene()
+
+
+def _quiet() -> Event:
+    return CommandIgnored("no_consequence")
+
+
+async def test_snapshots_of_a_quiet_lane_wait_for_a_moment(scene: Scene) -> None:
+    """What few commands changed is sent after the first wait."""
+    scene.commit(_quiet())
+    assert await scene.gathered() == 1
+
+
+async def test_snapshots_of_a_busy_lane_wait_for_longer(scene: Scene) -> None:
+    """Where much comes, a transaction takes more of it."""
+    scene.commit(*(_quiet() for _ in range(exactly_once._BUSY_EVENTS)))
+    assert await scene.gathered() == -1
+
+
+async def test_an_effect_waits_for_no_snapshot(scene: Scene) -> None:
+    """An effect is sent at once, also one asked for while snapshots wait, with all that came before it."""
+    scene.commit(EFFECT)
+    assert await scene.gathered() == 1
+    scene = Scene()
+    scene.commit(*(_quiet() for _ in range(exactly_once._BUSY_EVENTS)))
+    gathering = asyncio.create_task(scene.gathered())
+    await asyncio.sleep(0.1)
+    scene.commit(_quiet(), EFFECT)
+    assert await gathering == exactly_once._BUSY_EVENTS + 2
+
+
+async def test_a_transaction_has_a_size(scene: Scene) -> None:
+    """However busy a lane is, what waits is sent once it is a transaction's worth."""
+    scene.commit(*(_quiet() for _ in range(exactly_once._BUSY_EVENTS)))
+    gathering = asyncio.create_task(scene.gathered())
+    await asyncio.sleep(0.1)
+    scene.commit(*(_quiet() for _ in range(exactly_once._EVENTS_PER_TRANSACTION)))
+    assert await gathering > exactly_once._BUSY_EVENTS
