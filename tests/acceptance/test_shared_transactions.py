@@ -42,7 +42,7 @@ async def test_lanes_commit_in_one_transaction(
     for n in range(3):
         group.expect(n)
     committed = await asyncio.gather(*(h.handle(Request(h.customers(1)[0], "ask")) for h in lanes))
-    assert sizes == [3], sizes
+    assert sizes == [3]
     for harness, one in zip(lanes, committed, strict=True):
         stored = harness.store.read_log(0, 100)
         assert [row.position for row in stored] == [e.position for e in one.events]
