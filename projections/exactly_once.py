@@ -36,6 +36,7 @@ _BUSY_EVENTS = 100
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
+_TRANSACTION_TIMEOUT_S = 45.0
 log = structlog.get_logger("effects and snapshots")
 _encode = msgspec.json.Encoder().encode
 
@@ -159,10 +160,14 @@ class ExactlyOnce:
         last = runs[-1].last
         if outs:
             with metrics.PUBLISH_S.labels("snapshots").time():
-                async with producer.transaction():
+                # Left open by whatever fails here: the next start aborts it. To abort it here is to ask a broker that
+                # may have fenced this producer, and a client that waits for the answer without a limit.
+                async with asyncio.timeout(_TRANSACTION_TIMEOUT_S):
+                    await producer.begin_transaction()
                     await send(producer, outs, self._topics, self._lane.number, transactional=True)
                     offsets = {self._partition: OffsetAndMetadata(last, self._log_mark())}
                     await producer.send_offsets_to_transaction(offsets, self._group)
+                    await producer.commit_transaction()
         self._position = last
 
     async def _snapshots(self, streams: Mapping[str, int]) -> list[Out]:

@@ -93,7 +93,7 @@ async def test_a_comparison_left_out_of_the_function_would_be_found(installation
 def test_greater_than_would_be_found(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """With 'greater than' instead of compare-and-set, the test of the fence fails."""
     monkeypatch.setitem(store_module._STATEMENTS, "move", store_module._STATEMENTS["move"])
-    monkeypatch.setattr(store_module, "_ONE_CALL_ROWS", store_module._ONE_CALL_ROWS)  # planted, too: taken back
+    monkeypatch.setattr(store_module, "_ONE_CALL_ROWS", store_module._ONE_CALL_ROWS)  # planted, too
     plants.greater_than()
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         a_stale_owner_moves(installation)

@@ -59,10 +59,12 @@ class Scene:
         )
         self._folder = folder
         self._stack = stack
+        self._workers: list[WorkerProcess] = []
 
     def worker(self, name: str, **environment: str) -> WorkerProcess:
         """A worker, not started; ended with the scene."""
         worker = WorkerProcess({**self.environment, **environment}, self._folder / f"{name}.log")
+        self._workers.append(worker)
         self._stack.callback(worker.close)
         return worker
 
@@ -95,7 +97,8 @@ class Scene:
         try:
             until(done, "everything dealt with", timeout_s)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {behind}") from None
+            said = "\n".join(f"{w.log_path.name}: {w.log()[-3_000:]}" for w in self._workers)
+            raise AssertionError(f"{error}: {behind}\n{said}") from None
 
     def audit(self) -> Findings:
         """What the auditor finds wrong."""
