@@ -94,9 +94,7 @@ class Lane:
         self.log = LogDetail()
         self.position = 0
         self.next_due_ms: int | None = None
-        self._due: deque[TimerRow] = (
-            deque()
-        )  # read, not fired yet; the journey knows whether they still are due
+        self._due: deque[TimerRow] = deque()  # read, not fired yet: its journey knows if one still is due
         self.lanes = lanes
         self._kinds = kinds
         self._catalogue = catalogue
