@@ -21,6 +21,7 @@ _PLAIN_SHARE = 40  # the plain application gets a fortieth of the commands: it w
 _MEMORY_CACHE = 50_000  # journeys the workers may keep in the memory step
 _MEMORY_STEPS = 10
 _FULL_S = 6.0
+_KNOWN = 3  # commands a journey before a steady load: nearly all of them are in the caches then
 
 
 class Bench:
@@ -48,7 +49,8 @@ class Bench:
         if options.seconds and not options.rate:
             for number in range(options.rounds):
                 self._full(distributions[0], self._figures().rate("engine"), number)
-        for number in range(options.rounds if options.seconds else 0):
+        steadies = 2 * options.rounds - 1  # latencies vary more from round to round than throughput does
+        for number in range(steadies if options.seconds else 0):
             for name in ("bare", "engine"):
                 self._steady(name, distributions[0], options.rate or self._figures().half_load(), number)
         if options.memory_journeys:
@@ -128,14 +130,17 @@ class Bench:
         )
         with self._scene(name) as place:
             place.contender.start()
-            warm = list(load.events(keys, int(rate * 3), 1, "warm"))
             outcomes = measure.Watcher(place.bootstrap, place.outcomes, place.lanes, "id")
+            known = list(load.events(keys, _KNOWN * keys.journeys, 0, "known"))
+            load.burst(place.bootstrap, place.commands, known)
+            outcomes.await_records(len(known))
+            warm = list(load.events(keys, int(rate * 3), 1, "warm"))
             load.steady(place.bootstrap, place.commands, warm, rate)
-            outcomes.await_records(len(warm))
+            outcomes.await_records(len(known) + len(warm))
             commands = measure.Watcher(place.bootstrap, place.commands, place.lanes, "idempotencyKey")
             made = list(load.events(keys, int(rate * seconds), 2, "steady"))
             load.steady(place.bootstrap, place.commands, made, rate)
-            outcomes.await_records(len(warm) + len(made))
+            outcomes.await_records(len(known) + len(warm) + len(made))
             told, sent = (w.take(len(made), "steady-") for w in (outcomes, commands))
             outcomes.close()
             commands.close()

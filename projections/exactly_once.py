@@ -5,8 +5,10 @@ The position is also saved in the lane afterwards, since Kafka forgets offsets o
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -31,8 +33,8 @@ from projections.sending import send
 NAME = "exactly_once"
 _EVENTS_PER_TRANSACTION = 4_000  # a run more may come on top
 _LINGER_S = 0.5  # of snapshots
-_LINGER_BUSY_S = 2.0  # where at least so many events came in the first half second:
-_BUSY_EVENTS = 100
+_BUSY_EVENTS = 100  # of a lane in that time; then it waits for its turn:
+_TURNS_S = 2.0  # in which each busy lane has one
 _SAVE_EVERY_S = 1.0
 _CAPTURES_MAX = 50_000
 _START_TIMEOUT_S = 30.0
@@ -60,6 +62,7 @@ class ExactlyOnce:
         self._saved = 0
         self._effect_at = 0  # the last position with an effect
         self._hurry = asyncio.Event()
+        self._pace = partial(aside, hurried=self._may_not_wait)
 
     def feed(self, committed: Committed) -> None:
         for capture in committed.captures:
@@ -132,16 +135,26 @@ class ExactlyOnce:
         return runs
 
     async def _linger(self) -> None:
-        """Until the time is over, longer while much comes; or an effect, or a transaction's worth of events has come."""
+        """Wait for more, until an effect or a transaction's worth of events has come."""
         self._hurry.clear()
-        for wait_s in (_LINGER_S, _LINGER_BUSY_S - _LINGER_S):
-            if self._may_not_wait():
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._hurry.wait()
-            if self.lag_events < _BUSY_EVENTS:
-                return
+        await self._wait(_LINGER_S)
+        if self.lag_events >= _BUSY_EVENTS:
+            await self._wait(self._until_turn_s())
+
+    async def _wait(self, for_s: float) -> None:
+        if self._may_not_wait():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._hurry.wait()
+
+    def _until_turn_s(self) -> float:
+        """Busy lanes go one after another: their transactions together would hold up every command of that moment.
+
+        All workers of a machine see the same clock.
+        """
+        turn_s = self._lane.number * _TURNS_S / self._lane.lanes
+        return (turn_s - time.monotonic()) % _TURNS_S
 
     def _may_not_wait(self) -> bool:
         return self._effect_at > self._position or self.lag_events >= _EVENTS_PER_TRANSACTION
@@ -164,7 +177,9 @@ class ExactlyOnce:
                 # may have fenced this producer, and a client that waits for the answer without a limit.
                 async with asyncio.timeout(_TRANSACTION_TIMEOUT_S):
                     await producer.begin_transaction()
-                    await send(producer, outs, self._topics, self._lane.number, transactional=True)
+                    await send(
+                        producer, outs, self._topics, self._lane.number, transactional=True, pace=self._pace
+                    )
                     offsets = {self._partition: OffsetAndMetadata(last, self._log_mark())}
                     await producer.send_offsets_to_transaction(offsets, self._group)
                     await producer.commit_transaction()
@@ -185,7 +200,7 @@ class ExactlyOnce:
                 del self._captures[text]
         if cold:
             found += await self._lane.committed_captures(cold)
-        return [_snapshot(capture) async for capture in aside(found)]
+        return [_snapshot(capture) async for capture in self._pace(found)]
 
     async def _save_regularly(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -11,6 +11,8 @@ from orchestrator.engine.pacing import paced
 from projections.records import Out
 
 _SEND_TIMEOUT_S = 30.0
+Pace = Callable[[Iterable[Out]], AsyncIterator[Out]]
+"""Hands out records in turns, with pauses in between."""
 
 
 async def send(
@@ -20,10 +22,11 @@ async def send(
     partition: int,
     *,
     transactional: bool = False,
+    pace: Pace = paced,
 ) -> None:
     """Send in order within each topic partition and wait for every acknowledgement.
 
-    Raises KafkaError or TimeoutError; some records may then be on the broker.
+    `pace` hands them to the producer in turns. Raises KafkaError or TimeoutError; some records may then be on the broker.
     """
     grouped: dict[tuple[str, int | None], list[Out]] = defaultdict(list)
     for out in outs:
@@ -32,7 +35,7 @@ async def send(
         await asyncio.gather(
             *(
                 _send_partition(
-                    producer, topics[t], partition if p is None else p, o, transactional=transactional
+                    producer, topics[t], partition if p is None else p, pace(o), transactional=transactional
                 )
                 for (t, p), o in grouped.items()
             )
@@ -40,16 +43,16 @@ async def send(
 
 
 async def _send_partition(
-    producer: AIOKafkaProducer, topic: str, partition: int, outs: Sequence[Out], *, transactional: bool
+    producer: AIOKafkaProducer, topic: str, partition: int, outs: AsyncIterator[Out], *, transactional: bool
 ) -> None:
     acknowledged = []
     if transactional:  # only a single send adds the partition to the transaction
-        first, outs = outs[0], outs[1:]
+        first = await anext(outs)
         acknowledged.append(
             await producer.send(topic, first.value, key=first.key, headers=first.headers, partition=partition)
         )
     batch = producer.create_batch()
-    async for out in paced(outs):
+    async for out in outs:
         if batch.append(timestamp=None, key=out.key, value=out.value, headers=out.headers) is None:
             if batch.record_count():
                 acknowledged.append(await producer.send_batch(batch, topic, partition=partition))

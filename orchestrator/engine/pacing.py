@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 TURN = 400
@@ -20,11 +20,14 @@ async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
             await asyncio.sleep(0)
 
 
-async def aside(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """The items, for work that nobody waits for: in shorter turns, with rests that leave most of the time to others."""
+async def aside(items: Iterable[_T], *, hurried: Callable[[], bool] = lambda: False) -> AsyncIterator[_T]:
+    """The items, for work that nobody waits for: in shorter turns, with rests that leave most of the time to others.
+
+    `hurried`: whether somebody waits by now; the pauses are short as long as it says so.
+    """
     begun_s = time.perf_counter()
     for number, item in enumerate(items, 1):
         yield item
         if number % SHORT_TURN == 0:
-            await asyncio.sleep(_REST * (time.perf_counter() - begun_s))
+            await asyncio.sleep(0 if hurried() else _REST * (time.perf_counter() - begun_s))
             begun_s = time.perf_counter()

@@ -15,6 +15,7 @@ case "$1" in --version) echo "Python 3.10.13"; exit;; esac
 exec {sys.executable} -c 'import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])' "$2"
 """
 _WITHOUT_VENV = f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+_MAKES_NO_VENV = f'#!/bin/sh\ncase "$*" in "-m venv"*) exit 1;; esac\nexec {sys.executable} "$@"\n'
 _PIP = """
 import pathlib, sys
 top = pathlib.Path(sys.prefix).parent
@@ -41,6 +42,14 @@ def _run(*argv: str | Path, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+def _copied(top: Path) -> Path:
+    """What `tools/venv.sh` reads, in a checkout of its own."""
+    for name in ("tools/venv.sh", "requirements.lock", "pyproject.toml"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, top / name)
+    return top
+
+
 def test_an_old_python_is_refused_with_the_cure(tmp_path: Path) -> None:
     """Before anything is made, `make` says which Python it found, which it needs and how to name another."""
     python = _script(tmp_path / "python3", _OLD)
@@ -60,13 +69,28 @@ def test_a_python_without_venv_is_refused_with_the_cure(tmp_path: Path) -> None:
     assert "Traceback" not in made.stderr
 
 
+@pytest.mark.parametrize(
+    ("system", "chosen"),
+    [("recent", "system"), ("old", "PATH"), ("without venv", "PATH"), ("missing", "PATH")],
+)
+def test_the_distributions_python_is_preferred_where_it_will_do(
+    tmp_path: Path, system: str, chosen: str
+) -> None:
+    """Without a name, the quicker build of the distribution is taken; one that is too old or lacks venv is passed over."""
+    named = tmp_path / "system/python3"
+    if system != "missing":
+        _script(named, {"recent": _MAKES_NO_VENV, "old": _OLD, "without venv": _WITHOUT_VENV}[system])
+    _script(tmp_path / "PATH/python3", _MAKES_NO_VENV)
+    setup = _copied(tmp_path.resolve() / "checkout") / "tools/venv.sh"
+    path = f"{tmp_path / 'PATH'}:{os.environ['PATH']}"
+    made = _run(setup, PYTHON="", SYSTEM_PYTHON=str(named), PATH=path)
+    assert f"Making .venv with {tmp_path / chosen / 'python3'} " in made.stderr
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose venv has a pip that only writes down what it was asked for."""
-    top = tmp_path.resolve() / "checkout"
-    for name in ("tools/venv.sh", "requirements.lock", "pyproject.toml"):
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, top / name)
+    top = _copied(tmp_path.resolve() / "checkout")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", top / ".venv"], check=True)
     _script(next((top / ".venv/lib").glob("python3*")) / "site-packages/pip/__main__.py", _PIP)
     return top

@@ -29,7 +29,7 @@ async def test_others_get_their_turn_in_between(
 
 
 async def test_work_aside_rests_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody waits for leaves the loop alone for three times as long as it took."""
+    """What nobody waits for leaves the loop alone for three times as long as it took; once somebody waits, it only yields."""
     now, rests = 0.0, []
 
     def clock() -> float:
@@ -43,3 +43,8 @@ async def test_work_aside_rests_in_proportion(monkeypatch: pytest.MonkeyPatch) -
     async for _ in aside(range(2 * pacing.SHORT_TURN)):
         now += 0.001
     assert rests == [pytest.approx(3 * 0.001 * pacing.SHORT_TURN)] * 2
+    rests.clear()
+    hurried = iter([False, True])
+    async for _ in aside(range(2 * pacing.SHORT_TURN), hurried=lambda: next(hurried)):
+        now += 0.001
+    assert rests == [pytest.approx(3 * 0.001 * pacing.SHORT_TURN), 0]

@@ -18,8 +18,8 @@ TOPICS = {"effects": "journeys.effects", "commands": "journeys.commands", "snaps
 class Scene:
     """A follower and what its lane commits."""
 
-    def __init__(self) -> None:
-        self.lane = SimpleNamespace(number=0, position=0, secret=b"")
+    def __init__(self, number: int = 1) -> None:
+        self.lane = SimpleNamespace(number=number, lanes=8, position=0, secret=b"")
         self.follower = ExactlyOnce(cast("Lane", self.lane), {}, TOPICS)
 
     def commit(self, *events: Event) -> None:
@@ -43,8 +43,14 @@ class Scene:
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(exactly_once, "_LINGER_S", 0.05)
-    monkeypatch.setattr(exactly_once, "_LINGER_BUSY_S", 3_600.0)
+    monkeypatch.setattr(exactly_once, "_TURNS_S", 3_600.0)
+    _set_clock(monkeypatch, 460.0)  # the turn of lane 1 of 8 was at 450
     return Scene()
+
+
+def _set_clock(monkeypatch: pytest.MonkeyPatch, now_s: float) -> None:
+    """The follower's alone: the event loop goes by the real one."""
+    monkeypatch.setattr(exactly_once, "time", SimpleNamespace(monotonic=lambda: now_s))
 
 
 def _quiet() -> Event:
@@ -61,6 +67,14 @@ async def test_snapshots_of_a_busy_lane_wait_for_longer(scene: Scene) -> None:
     """Where much comes, a transaction takes more of it."""
     scene.commit(*(_quiet() for _ in range(exactly_once._BUSY_EVENTS)))
     assert await scene.gathered() == -1
+
+
+async def test_busy_lanes_go_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each busy lane has an instant of its own: their transactions don't fall together."""
+    monkeypatch.setattr(exactly_once, "_TURNS_S", 8.0)
+    _set_clock(monkeypatch, 1_604.5)
+    turns = [Scene(number).follower._until_turn_s() for number in range(8)]
+    assert turns == [3.5, 4.5, 5.5, 6.5, 7.5, 0.5, 1.5, 2.5]
 
 
 async def test_an_effect_waits_for_no_snapshot(scene: Scene) -> None:
