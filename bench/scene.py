@@ -99,7 +99,7 @@ async def _install(settings: Settings, documents: Sequence[Mapping[str, Any]]) -
 
 def _drop_topics(bootstrap: str, topics: list[str]) -> None:
     for answer in AdminClient({"bootstrap.servers": bootstrap}).delete_topics(topics).values():
-        with suppress(KafkaException):
+        with suppress(KafkaException, TimeoutError):  # names are never used again
             answer.result(timeout=30)
 
 

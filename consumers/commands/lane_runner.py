@@ -26,7 +26,7 @@ from orchestrator.engine.store import Move
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.2, 5.0
 _IDLE_WAIT_MS = 200
 _FLOWING_S = 1.0  # so long after a command more are expected
-_TIMERS_BESIDE = 160  # due ones in one transaction while commands flow: these wait for no more of them
+_TIMERS_BESIDE = 40  # due ones in one transaction while commands flow: these wait for no more of them
 _FETCH_MS = 10  # a fetch beside due timers has to have a chance to be answered
 _CLOCK_EVERY_S = 10.0
 _CONTROLS_EVERY_S = 1.0
@@ -189,7 +189,8 @@ class LaneRunner:
             for partition, records in got.items():
                 await self._handle(partition.topic, records)
             self._note_state("ready")
-            await self._fire_timers(idle=not got)
+            if not got or self._suspects.careful:  # else they went along
+                await self._fire_timers(idle=not got)
             self._report()
             if time.monotonic() >= self._forget_at_s:
                 self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
@@ -207,7 +208,11 @@ class LaneRunner:
                 )
             else:
                 got = await self._rounds.take(
-                    self.lane.number, self._partitions, wait_ms=self._wait_ms(), limit=limit
+                    self.lane.number,
+                    self._partitions,
+                    wait_ms=self._wait_ms(),
+                    limit=limit,
+                    eager=self._timers_due(),
                 )
         except UnicodeDecodeError:
             got = await self._fetch_leniently()
@@ -249,13 +254,22 @@ class LaneRunner:
         least_ms = _FETCH_MS if self._flowing() else 1
         return int(min(_IDLE_WAIT_MS, max(least_ms, due_ms - self._clock_guess_ms())))
 
+    def _timers_due(self) -> bool:
+        """Whether some are, as far as is known, and may be fired now."""
+        due_ms = self.lane.next_due_ms
+        if due_ms is None or self._telling():
+            return False
+        return due_ms <= (self.lane.log.lane_ms if self._clock is None else self._clock_guess_ms())
+
     def _flowing(self) -> bool:
         return time.monotonic() - self._commanded_s < _FLOWING_S
 
     async def _handle(self, topic: str, records: list[Any]) -> None:
         """Commit these records; what storage refuses is found by halving and dead-lettered alone."""
+        # One that ends its worker is found by trying messages alone: those are then not accused of what a timer did.
+        timers = 0 if self._suspects.careful or self._telling() else _TIMERS_BESIDE
         try:
-            await self._handle_once(topic, records)
+            await self._handle_once(topic, records, timers=timers)
         except DataError as first:
             log.warning("batch refused", lane=self.lane.number, size=len(records), error=str(first)[:300])
             await self._halve(topic, records)
@@ -276,13 +290,24 @@ class LaneRunner:
             await self._halve(topic, records[:middle])
             await self._halve(topic, records[middle:])
 
-    async def _handle_once(self, topic: str, records: list[Any], poison: str = "") -> None:
+    async def _handle_once(
+        self, topic: str, records: list[Any], *, poison: str = "", timers: int = 0
+    ) -> None:
         poison = poison or await self._suspects.begin(topic, records)
+        due_ms = self.lane.next_due_ms
         committed = await self.lane.handle(
-            topic, records, raw=self._raw[topic], extra=self._suspects.cleared(topic), poison=poison
+            topic,
+            records,
+            raw=self._raw[topic],
+            extra=self._suspects.cleared(topic),
+            poison=poison,
+            timers=timers,
         )
         self._suspects.progressed(topic, len(records))
         self.feed(committed)
+        if timers and due_ms is not None and due_ms <= self.lane.log.lane_ms:
+            self._fired_to = self.lane.position
+            await self.lane.find_next_due()
 
     def feed(self, committed: Committed | None) -> None:
         """Hand a transaction's events to the followers."""

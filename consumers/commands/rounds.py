@@ -21,6 +21,7 @@ class _Waiting(NamedTuple):
     partitions: Sequence[TopicPartition]
     limit: int
     until_s: float
+    eager: bool
     got: "asyncio.Future[Records]"
 
 
@@ -35,14 +36,20 @@ class Rounds:
         self._news = asyncio.Event()
 
     async def take(
-        self, lane: int, partitions: Sequence[TopicPartition], *, wait_ms: int, limit: int
+        self,
+        lane: int,
+        partitions: Sequence[TopicPartition],
+        *,
+        wait_ms: int,
+        limit: int,
+        eager: bool = False,
     ) -> Records:
         """The lane's next records, at most `limit` of them; none when none came in time.
 
-        Raises what the consumer raises of these partitions.
+        `eager`: the lane has something to do without any, and goes on as soon as another lane does. Raises what the consumer raises of these partitions.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(partitions, limit, loop.time() + wait_ms / 1000, loop.create_future())
+        waiting = _Waiting(partitions, limit, loop.time() + wait_ms / 1000, eager, loop.create_future())
         self._waiting[lane] = waiting
         self.leave(lane)
         try:
@@ -102,9 +109,9 @@ class Rounds:
             except Exception as error:  # noqa: BLE001  it is this lane's, which reads again from its own position
                 self._answer(lane, one, error)
                 continue
-            if records:
+            if records or one.eager:
                 self._group.expect(lane)
-            if records or loop.time() >= one.until_s:
+            if records or one.eager or loop.time() >= one.until_s:
                 # Without records it is back at once; left behind, it would miss a whole wait of the others.
                 self._at_work.add(lane)
                 self._answer(lane, one, records)

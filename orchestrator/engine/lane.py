@@ -1,7 +1,6 @@
 """The owner's side of one lane: a cache of frames, and batches that are either committed whole or never were."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +19,7 @@ from orchestrator.engine import inbound
 from orchestrator.engine.batch import Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
+from orchestrator.engine.due_timers import PAGE, DueTimers
 from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
 from orchestrator.engine.frames import Frames, RecordSource
@@ -35,8 +35,8 @@ READER = 1
 """The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
 _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
-TIMER_BATCH = 500
-_HISTORY_QUIET_MS = 10_000
+TIMER_BATCH = PAGE
+_TIMERS_TURN = 40  # some milliseconds of work
 _UNKNOWN = frozenset({"unknown_definition", "unknown_type"})
 _T = TypeVar("_T")
 
@@ -93,14 +93,13 @@ class Lane:
         self.details: dict[str, str] = {}
         self.log = LogDetail()
         self.position = 0
-        self.next_due_ms: int | None = None
-        self._due: deque[TimerRow] = deque()  # read, not fired yet: its journey knows if one still is due
         self.lanes = lanes
         self._kinds = kinds
         self._catalogue = catalogue
         self._codec = codec
         self._executor = executor
         self._group = group or GroupCommit(self.run)
+        self._due = DueTimers(store, self.run)
         self._organization = default_organization
         self._keys = KeyRing(store)
         self._frames = Frames(
@@ -119,6 +118,11 @@ class Lane:
     @property
     def secret(self) -> bytes:
         return self._secret
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next timer is due, as far as is known."""
+        return self._due.next_ms
 
     async def run(self, call: Callable[..., _T], *args: Any) -> _T:
         """A store call, in a thread."""
@@ -151,18 +155,31 @@ class Lane:
         await self.run(self._catalogue.refresh)
 
     async def handle(
-        self, topic: str, records: Sequence[Any], *, raw: bool, extra: Sequence[Move] = (), poison: str = ""
+        self,
+        topic: str,
+        records: Sequence[Any],
+        *,
+        raw: bool,
+        extra: Sequence[Move] = (),
+        poison: str = "",
+        timers: int = 0,
     ) -> Committed:
-        """Decide a batch of one topic and commit it with the position after it. `poison`: dead-letter all, unread."""
+        """Decide a batch of one topic and commit it with the position after it. `poison`: dead-letter all, unread.
+
+        Up to `timers` of those due by then are fired behind the commands; call `find_next_due` after feeding followers.
+        """
         now_ms = max(self.log.lane_ms, records[-1].timestamp)
         intakes = [self._intake(r, raw=raw, poison=poison) async for r in paced(records)]
         intakes = await self._look_again(intakes, poison=poison)
+        due = await self._due.take(now_ms, timers, self.log.imported_ms) if timers else []
         while True:
             with metrics.DECIDE_S.time():
                 batch = await self._decide(intakes, now_ms)
+                await self._fire(batch, due)
             if await self._keys_are_durable():
                 break
             self._frames.clear()  # another owner drew a key first: what was sealed here can't be opened
+        _count_fired(due, now_ms)
         last = records[-1]
         detail = TopicDetail(last.timestamp, record_digest(last))
         moves = [Move(IN + topic, self.offsets[topic], last.offset, encode(detail)), *extra]
@@ -178,45 +195,31 @@ class Lane:
         Call `find_next_due` afterwards, once the followers were fed: between a commit and its feed nothing may wait.
         """
         now_ms = max(self.log.lane_ms, now_ms)
-        rows = await self._due_timers(now_ms, limit)
-        if not rows:
+        due = await self._due.take(now_ms, limit, self.log.imported_ms)
+        if not due:
             return None
-        streams = [parse_stream(row.stream) for row in rows]
         while True:
-            await self._frames.bring(streams)
             batch = self._new_batch(now_ms)
-            for row, stream in zip(rows, streams, strict=True):
-                try:
-                    batch.fire(self._frames[stream.text], row, now_ms)
-                except Undecidable as trouble:
-                    batch.give_up(row, trouble)
+            await self._fire(batch, due)
             if await self._keys_are_durable():
                 break
             self._frames.clear()
-        for row in rows:
-            metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
-        metrics.TIMERS_DUE.inc(len(rows))
+        _count_fired(due, now_ms)
         return await self._commit(batch, [], [])
 
-    async def _due_timers(self, now_ms: int, limit: int) -> list[TimerRow]:
-        """Live ones first; those of imported history once no more of it has come for a while."""
-        find, quiet = self.store.due_timers, self.log.imported_ms + _HISTORY_QUIET_MS <= now_ms
-        if self._due and self._due[0].history and not quiet:
-            self._due.clear()
-        if not self._due:
-            self._due += await self.run(lambda: find(now_ms, TIMER_BATCH, history=False))
-        if not self._due and quiet:
-            self._due += await self.run(lambda: find(now_ms, TIMER_BATCH, history=True))
-        return [self._due.popleft() for _ in range(min(limit, len(self._due)))]
+    async def _fire(self, batch: Batch, due: Sequence[TimerRow]) -> None:
+        """Decide what these timers lead to, behind what the batch already holds."""
+        streams = [parse_stream(row.stream) for row in due]
+        await self._frames.bring(streams)
+        async for row, stream in paced(zip(due, streams, strict=True), turn=_TIMERS_TURN):
+            try:
+                batch.fire(self._frames[stream.text], row, batch.now_ms)
+            except Undecidable as trouble:
+                batch.give_up(row, trouble)
 
     async def find_next_due(self) -> None:
         """Read when `next_due_ms` is: the first of the live timers, or of those of history once they may fire."""
-        if self._due:  # as it was
-            return
-        live_ms, history_ms = await self.run(self.store.next_due_ms)
-        if history_ms is not None:
-            history_ms = max(history_ms, self.log.imported_ms + _HISTORY_QUIET_MS)
-        self.next_due_ms = min((ms for ms in (live_ms, history_ms) if ms is not None), default=None)
+        await self._due.look(self.log.imported_ms)
 
     async def note(
         self,
@@ -433,12 +436,7 @@ class Lane:
         batch.tally.add()
         self.position = batch.position
         self.log = detail
-        for row in timers_set:
-            due_ms = (
-                row.due_ms if not row.history else max(row.due_ms, detail.imported_ms + _HISTORY_QUIET_MS)
-            )
-            if self.next_due_ms is None or due_ms < self.next_due_ms:
-                self.next_due_ms = due_ms
+        self._due.armed(timers_set, detail.imported_ms)
         captures = [self._capture(frame) for frame in batch.touched.values()]
         self._frames.trim()
         return Committed(batch.events, captures, appended_ms)
@@ -448,3 +446,9 @@ class Lane:
         if state is not None and isinstance(kind, ResourceKind):
             state = kind.capture(state)
         return Capture(frame, frame.version, state, frame.definition_version, frame.timers, self.log.lane_ms)
+
+
+def _count_fired(due: Sequence[TimerRow], now_ms: int) -> None:
+    for row in due:
+        metrics.TIMER_LATE_S.observe(max(0, now_ms - row.due_ms) / 1000)
+    metrics.TIMERS_DUE.inc(len(due))

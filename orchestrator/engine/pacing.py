@@ -12,11 +12,11 @@ _REST = 3  # times as long as the turn before it
 _T = TypeVar("_T")
 
 
-async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
+async def paced(items: Iterable[_T], *, turn: int = TURN) -> AsyncIterator[_T]:
     """The items, with a pause for everybody else after every so many."""
     for number, item in enumerate(items, 1):
         yield item
-        if number % TURN == 0:
+        if number % turn == 0:
             await asyncio.sleep(0)
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from orchestrator import embedded
-from orchestrator.engine import lane
+from orchestrator.engine import due_timers
 from tests.support.world import World, world
 
 
@@ -135,7 +135,7 @@ async def test_history_imported_in_many_batches_fires_its_timers_at_their_time_o
     servers: embedded.Servers, database: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However an import is cut into batches, its timers fire where they belong; those left over when no more comes."""
-    monkeypatch.setattr(lane, "_HISTORY_QUIET_MS", 3_000)
+    monkeypatch.setattr(due_timers, "_HISTORY_QUIET_MS", 3_000)
     async with world(servers.bootstrap, database, topic_prefix, lanes=1, batch_commands=1) as one:
         one.publish()
         await one.start()

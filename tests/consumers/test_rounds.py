@@ -92,8 +92,10 @@ async def rounds_of(client: Client) -> AsyncIterator[Rounds]:
         await asyncio.wait([pump])
 
 
-async def take(rounds: Rounds, lane: int, *, wait_ms: int = 5_000, limit: int = 100) -> list[int]:
-    got = await rounds.take(lane, [place(lane)], wait_ms=wait_ms, limit=limit)
+async def take(
+    rounds: Rounds, lane: int, *, wait_ms: int = 5_000, limit: int = 100, eager: bool = False
+) -> list[int]:
+    got = await rounds.take(lane, [place(lane)], wait_ms=wait_ms, limit=limit, eager=eager)
     return [r.offset for r in got.get(place(lane), [])]
 
 
@@ -194,6 +196,19 @@ async def test_a_lost_partition_is_told_to_its_lane() -> None:
         found = await asyncio.gather(take(rounds, 0), take(rounds, 1), return_exceptions=True)
     assert found[0] == [0]
     assert isinstance(found[1], KeyError)
+
+
+async def test_a_lane_with_work_of_its_own_goes_along() -> None:
+    """A lane with due timers goes on when another gets records, and shares its transaction; one without waits on."""
+    client = Client(3)
+    async with rounds_of(client) as rounds:
+        idle = asyncio.create_task(take(rounds, 1))
+        eager = asyncio.create_task(take(rounds, 2, eager=True))
+        client.append(0)
+        assert [await take(rounds, 0), await eager] == [[0], []]
+        assert rounds._group._expected == {0, 2}
+        assert not idle.done()
+        idle.cancel()
 
 
 async def test_what_was_taken_for_a_lane_that_gave_up_is_given_back() -> None:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from consumers.commands import lane_runner
 from consumers.commands.lane_runner import LaneRunner
 from consumers.commands.rounds import Rounds
+from orchestrator.engine.database import DataError
 from orchestrator.engine.follower import Follower
 from orchestrator.engine.lane import TIMER_BATCH, Committed, Lane
 
@@ -23,6 +24,24 @@ class DueLane:
         self.next_due_ms = 1
         self.log = SimpleNamespace(lane_ms=10)
         self.fired: list[int] = []
+        self.beside: list[int] = []  # timers that might go along with commands
+        self.refused = 0  # how many batches storage refuses
+        self.offsets = {TOPIC: -1}
+        self.store = SimpleNamespace(move=lambda _moves: None)
+
+    async def open(self) -> None:
+        return
+
+    async def run(self, call: Any, *args: Any) -> Any:
+        return call(*args)
+
+    async def handle(self, _topic: str, records: list[Any], *, timers: int, **_other: Any) -> Committed:
+        self.beside.append(timers)
+        if self.refused:
+            self.refused -= 1
+            raise DataError("a value")
+        self.position += len(records) + timers
+        return Committed((), (), ())
 
     async def fire_timers(self, now_ms: int, limit: int) -> Committed:
         self.fired.append(limit)
@@ -81,6 +100,39 @@ async def test_timers_wait_for_the_outcomes_of_the_last_ones() -> None:
     publisher.told = lane.position
     await runner._fire_timers(idle=False)
     assert lane.fired == [few, few]
+
+
+def _records(count: int) -> list[Any]:
+    return [SimpleNamespace(offset=n) for n in range(count)]
+
+
+async def test_timers_go_along_with_commands_where_they_may() -> None:
+    """A few go along, none while outcomes of the last are told; they fire once in a round."""
+    lane = DueLane()
+    publisher = Publisher(lane)
+    runner = _runner(lane, publisher)
+    runner._suspects._proven.add(TOPIC)
+    await runner._handle(TOPIC, _records(1))
+    await runner._handle(TOPIC, _records(1))
+    publisher.told = lane.position
+    await runner._handle(TOPIC, _records(1))
+    few = lane_runner._TIMERS_BESIDE
+    assert lane.beside == [few, 0, few]
+
+
+async def test_messages_are_not_accused_of_what_a_timer_did() -> None:
+    """Where messages are tried alone, because storage refused a batch or a worker was lost, no timer goes along."""
+    lane = DueLane()
+    runner = _runner(lane, Publisher(lane))
+    runner._suspects._proven.add(TOPIC)
+    lane.refused = 2
+    await runner._handle(TOPIC, _records(2))
+    assert lane.beside == [lane_runner._TIMERS_BESIDE, 0, 0, 0]
+    runner._suspects._careful[TOPIC] = 2
+    runner._suspects._at = 0
+    lane.beside.clear()
+    await runner._handle(TOPIC, _records(1))
+    assert lane.beside == [0]
 
 
 async def test_commands_that_never_end_starve_no_timer() -> None:

@@ -107,6 +107,33 @@ async def test_timers_of_history_stay_those_of_history(database: str, servers: S
         installation.close()
 
 
+async def test_timers_that_go_along_with_commands_fire_behind_them(database: str) -> None:
+    """Commands are decided before timers of the same transaction: what one cancels or arms anew is not fired."""
+    installation = Installation(database)
+    try:
+        harness = await installation.lane()
+        for n in range(4):
+            await harness.handle(Request(f"cus-{n}", "arm", {"timer": "t", "delay_ms": 1_000 + n}))
+        due_ms = harness.now_ms + 10_000
+        await harness.lane.find_next_due()
+        committed = await harness.handle(
+            Request("cus-0", "disarm", {"timer": "t"}, at_ms=due_ms),
+            Request("cus-1", "arm", {"timer": "t", "delay_ms": 60_000}, at_ms=due_ms),
+            timers=3,
+        )
+        by_command = [e.envelope.stream for e in committed.events if e.envelope.source != "engine/timers"]
+        fired = [e.envelope.stream for e in committed.events if e.envelope.source == "engine/timers"]
+        assert {text.split("/")[2] for text in by_command} == {"cus-0", "cus-1"}
+        assert {text.split("/")[2] for text in fired} == {"cus-2"}
+        assert [e.envelope.stream for e in committed.events][: len(by_command)] == by_command
+        assert sorted(row["due_ms"] - due_ms for row in timers(harness))[1:] == [60_000]
+        await harness.lane.find_next_due()
+        before = await harness.handle(Request("cus-9", "arm", {"timer": "u", "delay_ms": 1}, at_ms=due_ms))
+        assert {e.envelope.source for e in before.events}.isdisjoint({"engine/timers"})
+    finally:
+        installation.close()
+
+
 async def test_timers_read_earlier_are_asked_whether_they_still_are_due(database: str) -> None:
     """Due timers are read once and fired a few at a time; one cancelled or armed anew in between is not fired."""
     installation = Installation(database)

@@ -80,10 +80,10 @@ class LaneHarness:
         mine = (n for n in names if lane_of(self.owner_of(n), self._lanes) == self.lane.number)
         return list(itertools.islice(mine, count))
 
-    async def handle(self, *requests: Request) -> Committed:
-        """Commit these commands in one transaction and tell the followers."""
+    async def handle(self, *requests: Request, timers: int = 0) -> Committed:
+        """Commit these commands in one transaction, with so many due timers behind them, and tell the followers."""
         records = [self._record(r) for r in requests]
-        committed = await self.lane.handle(TOPIC, records, raw=False)
+        committed = await self.lane.handle(TOPIC, records, raw=False, timers=timers)
         self.feed(committed)
         return committed
 
