@@ -46,7 +46,8 @@ class Rounds:
     ) -> Records:
         """The lane's next records, at most `limit` of them; none when none came in time.
 
-        `eager`: the lane has something to do without any, and goes on as soon as another lane does. Raises what the consumer raises of these partitions.
+        `eager`: the lane has something to do without any, and goes on as soon as another lane does.
+        Raises what the consumer raises of these partitions.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(partitions, limit, loop.time() + wait_ms / 1000, eager, loop.create_future())
