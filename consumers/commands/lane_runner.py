@@ -189,8 +189,8 @@ class LaneRunner:
             for partition, records in got.items():
                 await self._handle(partition.topic, records)
             self._note_state("ready")
-            if not got or self._suspects.careful:  # else they went along
-                await self._fire_timers(idle=not got)
+            if not got:
+                await self._fire_timers()
             self._report()
             if time.monotonic() >= self._forget_at_s:
                 self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
@@ -315,12 +315,13 @@ class LaneRunner:
             for follower in self._followers:
                 follower.feed(committed)
 
-    async def _fire_timers(self, *, idle: bool) -> None:
+    async def _fire_timers(self) -> None:
+        """Those that are due, by the database's clock once all messages were handled."""
         due_ms = self.lane.next_due_ms
         if due_ms is None:
             return
         now_ms = self.lane.log.lane_ms
-        if idle and await self._caught_up():
+        if await self._caught_up():
             if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_EVERY_S:
                 self._clock = (time.monotonic(), await self.lane.run(self.lane.store.clock_ms))
             now_ms = max(now_ms, self._clock_guess_ms())

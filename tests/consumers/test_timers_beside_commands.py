@@ -75,6 +75,16 @@ class Idle(Publisher):
     name, tells = "sink", False
 
 
+@pytest.fixture(autouse=True)
+def _not_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lane time is all that counts here."""
+
+    async def caught_up(_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(LaneRunner, "_caught_up", caught_up)
+
+
 def _runner(lane: DueLane, *followers: Publisher) -> LaneRunner:
     runner = LaneRunner(
         cast("Lane", lane), cast("AIOKafkaConsumer", None), cast("Rounds", None), topics={TOPIC: False},
@@ -91,14 +101,14 @@ async def test_timers_wait_for_the_outcomes_of_the_last_ones() -> None:
     sink.told = 0
     runner = _runner(lane, publisher, sink)
     runner._commanded_s = time.monotonic() + 3_600
-    await runner._fire_timers(idle=False)
+    await runner._fire_timers()
     few = lane_runner._TIMERS_BESIDE
     assert lane.fired == [few]
     assert few < TIMER_BATCH
-    await runner._fire_timers(idle=False)
+    await runner._fire_timers()
     assert lane.fired == [few]
     publisher.told = lane.position
-    await runner._fire_timers(idle=False)
+    await runner._fire_timers()
     assert lane.fired == [few, few]
 
 
@@ -144,19 +154,15 @@ async def test_commands_that_never_end_starve_no_timer() -> None:
     for n in range(1, 4):
         publisher.told = lane.position
         lane.position += 500  # commands, fed to the publisher a moment ago
-        await runner._fire_timers(idle=False)
+        await runner._fire_timers()
         assert len(lane.fired) == n
 
 
-async def test_without_commands_timers_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_commands_timers_wait_for_nobody() -> None:
     """When no commands come, timers fire in whole batches, told or not."""
     lane = DueLane()
     runner = _runner(lane, Publisher(lane))
 
-    async def caught_up(_: Any) -> bool:
-        return False
-
-    monkeypatch.setattr(LaneRunner, "_caught_up", caught_up)
     for _ in range(3):
-        await runner._fire_timers(idle=True)
+        await runner._fire_timers()
     assert lane.fired == [TIMER_BATCH] * 3

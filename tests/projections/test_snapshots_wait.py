@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 
 from orchestrator.core.events import CommandIgnored, EffectRequested, Event
+from orchestrator.engine import pacing
 from orchestrator.engine.envelope import Envelope, Recorded
 from orchestrator.engine.lane import Committed, Lane
 from projections import exactly_once
@@ -96,3 +97,13 @@ async def test_a_transaction_has_a_size(scene: Scene) -> None:
     await asyncio.sleep(0.1)
     scene.commit(*(_quiet() for _ in range(exactly_once._EVENTS_PER_TRANSACTION)))
     assert await gathering > exactly_once._BUSY_EVENTS
+
+
+async def test_an_effect_ends_the_rests_of_what_it_goes_with(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snapshots that share a transaction with an effect are made and sent without rests."""
+    monkeypatch.setattr(pacing, "_REST", 1e9)
+    scene.commit(EFFECT)
+    async with asyncio.timeout(5):
+        assert [n async for n in scene.follower._pace(range(500))] == list(range(500))
