@@ -133,7 +133,11 @@ def _is_public(address: Address) -> bool:
     if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local:
         return False
     if isinstance(address, IPv6Address):
-        return address in _NAT64 or (address in _GLOBAL_UNICAST and address.is_global)
+        if (
+            address in _NAT64 or address in _SIXTOFOUR
+        ):  # Python's releases disagree; the address within decides
+            return True
+        return address in _GLOBAL_UNICAST and address.is_global
     return address.is_global and not address.is_reserved
 
 
