@@ -98,7 +98,8 @@ async def _install(settings: Settings, documents: Sequence[Mapping[str, Any]]) -
 
 
 def _drop_topics(bootstrap: str, topics: list[str]) -> None:
-    for answer in AdminClient({"bootstrap.servers": bootstrap}).delete_topics(topics).values():
+    client = AdminClient({"bootstrap.servers": bootstrap})  # has to live until all have answered
+    for answer in client.delete_topics(topics).values():
         with suppress(KafkaException, TimeoutError):  # names are never used again
             answer.result(timeout=30)
 
