@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv, or brings it up to date with requirements.lock and pyproject.toml; does nothing when it already is.
 # PYTHON=/path/to/python3.11 names the interpreter to use; else the distribution's is taken where it will do: it is built
-# with profile-guided optimization, one compiled by hand seldom is and runs a third slower. Standard pip and proxy
+# with profile-guided optimization, one compiled by hand seldom is and runs up to a third slower. Standard pip and proxy
 # variables are obeyed.
 set -eu
 cd "$(dirname "$0")/.."
