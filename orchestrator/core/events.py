@@ -4,10 +4,11 @@ A field called `private` holds personal data: it is stored encrypted under its c
 leaves on an outgoing topic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Told(Struct, frozen=True, gc=False):
@@ -18,16 +19,18 @@ class Told(Struct, frozen=True, gc=False):
     data: dict[str, Any] = {}
 
 
-class Event(Struct, frozen=True, gc=False, omit_defaults=True):
+class Event(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Base of all domain events; `NAME` is what the log stores.
 
-    `UNPINS`: after it the stream is decided by the newest version of its definition, until another JourneyStarted.
     `TELLS`: it carries commands to other streams, which the publisher sends; each is decided once.
+    `timers`: armed by it, with when each is due (ms, lane time), and cancelled by it (None).
+    `unpins`: after it the stream is decided by the newest version of its definition, until another JourneyStarted.
     """
 
     NAME: ClassVar[str] = ""
-    UNPINS: ClassVar[bool] = False
     TELLS: ClassVar[bool] = False
+    timers: dict[str, int | None] | None = None
+    unpins: bool = False
 
     def tells(self) -> Sequence[Told]:
         """The commands it carries, always the same ones in the same order."""
@@ -60,7 +63,7 @@ class JourneyStarted(Event, frozen=True):
 
 
 class TimerArmed(Event, frozen=True):
-    """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled."""
+    """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled; nothing else happened."""
 
     NAME: ClassVar[str] = "journey.timer_armed.v1"
     timer: str
@@ -68,7 +71,7 @@ class TimerArmed(Event, frozen=True):
 
 
 class TimerCancelled(Event, frozen=True):
-    """The timer's command won't come."""
+    """The timer's command won't come; nothing else happened."""
 
     NAME: ClassVar[str] = "journey.timer_cancelled.v1"
     timer: str
@@ -125,6 +128,26 @@ class CommandSent(Event, frozen=True):
     def tells(self) -> Sequence[Told]:
         """The one command."""
         return (Told(self.stream, self.type, self.data | self.private),)
+
+
+_NONE: Mapping[str, int | None] = {}
+
+
+def timers_of(event: Event) -> Mapping[str, int | None]:
+    """The timers an event arms, with when each is due, and those it cancels (None)."""
+    kind = type(event)
+    if kind is TimerArmed:
+        return {event.timer: event.due_ms, **(event.timers or _NONE)}  # type: ignore[attr-defined]
+    if kind is TimerCancelled:
+        return {event.timer: None, **(event.timers or _NONE)}  # type: ignore[attr-defined]
+    return event.timers or _NONE
+
+
+def with_timers(events: list[Event], timers: Mapping[str, int | None]) -> None:
+    """Let the last of these events, which there has to be, arm and cancel these timers as well."""
+    if timers:
+        last = events[-1]
+        events[-1] = replace(last, timers={**(last.timers or {}), **timers})
 
 
 SHARED_EVENTS: tuple[type[Event], ...] = (

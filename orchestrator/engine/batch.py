@@ -16,8 +16,7 @@ from orchestrator.core.events import (
     EffectRequested,
     Event,
     JourneyStarted,
-    TimerArmed,
-    TimerCancelled,
+    timers_of,
 )
 from orchestrator.core.lane_events import BatchNoted, DeadLettered
 from orchestrator.core.messages import Command, Outcome, OutcomeKind
@@ -40,7 +39,6 @@ _CLOCK_SKEW_MS = 60_000
 _EVENT_MAX_BYTES = 2 << 20  # well below what the outgoing topics take
 _TIMER_NAME_MAX_BYTES = 512
 _YEAR_10000_MS = 253_402_300_800_000
-_TIMER_EVENTS = (TimerArmed, TimerCancelled)
 _KINDS = {CommandRejected.NAME: "rejected", CommandIgnored.NAME: "ignored"}
 _EFFECT_TYPES = {"effect.succeeded": "succeeded", "effect.failed": "failed", "effect.unknown": "unknown"}
 
@@ -276,7 +274,7 @@ class Batch:
                 command.reply_to, command.traceparent, command.tracestate, command.backfill,
             )  # fmt: skip
             try:
-                _check_timer(event)
+                _check_timers(event)
                 stored = self._codec.encode(envelope, self._keys.key_for_writing)
                 if len(stored) > _EVENT_MAX_BYTES:
                     raise ValueError(f"{len(stored)} bytes, more than {_EVENT_MAX_BYTES}")
@@ -290,14 +288,14 @@ class Batch:
 
     def _track(self, frame: Frame, recorded: Recorded, *, history: bool) -> None:
         event = recorded.envelope.data
+        for name, due_ms in timers_of(event).items():
+            key = (recorded.stream_id, name)
+            late = history and due_ms is not None and due_ms <= self.now_ms
+            self.timers[key] = (
+                None if due_ms is None else TimerRow(*key, recorded.version, due_ms, frame.stream.text, late)
+            )
         kind = type(event)
-        if kind is TimerArmed:
-            key = (recorded.stream_id, event.timer)
-            late = history and event.due_ms <= self.now_ms
-            self.timers[key] = TimerRow(*key, recorded.version, event.due_ms, frame.stream.text, late)
-        elif kind is TimerCancelled:
-            self.timers[(recorded.stream_id, event.timer)] = None
-        elif kind is EffectRequested:
+        if kind is EffectRequested:
             self.tally.effects[event.type] += 1
         elif kind is JourneyStarted:
             self.tally.started[(frame.stream.kind, frame.stream.definition)] += 1
@@ -347,14 +345,13 @@ def _failed(error: Exception) -> Undecidable:
     return Undecidable("decider_failed", f"{type(error).__name__}{place}", str(error))
 
 
-def _check_timer(event: Event) -> None:
+def _check_timers(event: Event) -> None:
     """What the timers' table and its index hold. Raises ValueError."""
-    if not isinstance(event, _TIMER_EVENTS):
-        return
-    if not event.timer or "\x00" in event.timer or len(event.timer.encode()) > _TIMER_NAME_MAX_BYTES:
-        raise ValueError(f"a timer's name has 1 to {_TIMER_NAME_MAX_BYTES} bytes and no NUL")
-    if isinstance(event, TimerArmed) and not 0 <= event.due_ms < _YEAR_10000_MS:
-        raise ValueError("a timer is due between 1970 and 9999, in milliseconds")
+    for name, due_ms in timers_of(event).items():
+        if not name or "\x00" in name or len(name.encode()) > _TIMER_NAME_MAX_BYTES:
+            raise ValueError(f"a timer's name has 1 to {_TIMER_NAME_MAX_BYTES} bytes and no NUL")
+        if due_ms is not None and not 0 <= due_ms < _YEAR_10000_MS:
+            raise ValueError("a timer is due between 1970 and 9999, in milliseconds")
 
 
 def _settle(repeat: Repeat, name: str, first: Envelope) -> Outcome:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from orchestrator.core.addresses import Stream
 from orchestrator.core.decider import JourneyKind
-from orchestrator.core.events import JourneyStarted, TimerArmed, TimerCancelled
+from orchestrator.core.events import JourneyStarted, timers_of
 from orchestrator.core.keys import KeyLog
 from orchestrator.engine.digests import key_hash
 from orchestrator.engine.envelope import Envelope
@@ -104,14 +104,13 @@ class Frame:
         self.timers = {name: Timer(*timer) for name, timer in snapshot.timers.items()}
 
     def _evolve(self, event: Any) -> None:
-        kind = type(event)
-        if kind is TimerArmed:
-            self.timers = {**self.timers, event.timer: Timer(event.due_ms, self.version)}
-        elif kind is TimerCancelled:
-            self.timers = {name: t for name, t in self.timers.items() if name != event.timer}
-        elif kind is JourneyStarted:
+        changed = timers_of(event)
+        if changed:
+            armed = {name: Timer(due, self.version) for name, due in changed.items() if due is not None}
+            self.timers = {name: t for name, t in self.timers.items() if name not in changed} | armed
+        if type(event) is JourneyStarted:
             self.definition_version = event.definition_version
-        elif kind.UNPINS:
+        elif event.unpins:
             self.definition_version = 0
         self.state = self.kind.evolve(self.state, event)
 

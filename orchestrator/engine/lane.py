@@ -31,8 +31,8 @@ from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encod
 from orchestrator.engine.store import Append, LaneStore, Move, TimerRow
 
 log = structlog.get_logger("lane")
-READER = 1
-"""The newest event format this release reads; the first event of a newer one raises the lane's `min_reader`."""
+READER = 2
+"""The event format this release reads and writes: 2 has timers within other events. Its first commit raises `min_reader`."""
 _DAY_MS = 86_400_000
 _DAY_KEYS_KEPT = 30  # dead letters' bytes can be read that long
 TIMER_BATCH = PAGE
@@ -424,7 +424,7 @@ class Lane:
         self, batch: Batch, moves: Sequence[Move], appended_ms: Sequence[int], log: LogDetail | None = None
     ) -> Committed:
         detail = msgspec.structs.replace(
-            log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version
+            log or self.log, lane_ms=batch.now_ms, lane_version=batch.lane_version, min_reader=READER
         )
         if batch.imported:
             detail = msgspec.structs.replace(detail, imported_ms=batch.now_ms)

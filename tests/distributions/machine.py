@@ -12,6 +12,7 @@ from orchestrator.core.events import Event, Told
 from orchestrator.distributions.admissions import Granted
 from orchestrator.distributions.base import Distribution
 from tests.support.room import RoomTest
+from tests.support.timers import move_timers
 
 PEOPLE = ("anna", "bert", "cleo", "dora", "emil", "fred")
 ANSWERS = {
@@ -76,10 +77,7 @@ class Machine(RuleBasedStateMachine):
 
     def take_in(self, events: list[Event], told: list[Told]) -> None:
         for event in events:
-            if type(event).__name__ == "TimerArmed":
-                self.rows[event.timer] = event.due_ms
-            elif type(event).__name__ == "TimerCancelled":
-                self.rows.pop(event.timer, None)
+            move_timers(self.rows, event)
             if isinstance(event, Granted):
                 assert 0 < len(event.grants) <= 1_000
         for one in told:

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.core.events import CommandIgnored, EffectRequested, EffectSucceeded
-from orchestrator.journeys.experience.events import NeedMet, Noted, ProofFailed
+from orchestrator.journeys.experience.events import NeedMet, ProofFailed
 from tests.experience.documents import GATED, one
 from tests.experience.world import MINUTE, World
 
@@ -155,6 +155,7 @@ def test_an_answer_after_a_reset_is_nobodys() -> None:
 def test_every_failure_is_a_journey_event() -> None:
     """Pages learn of what happened to a proof by events that quote nothing."""
     journey = started().do("authenticate", id_token=TOKEN).answer("authentication", "failed", error="bad")
-    (note,) = journey.of(Noted)
+    (note,) = [event.note for event in journey.of(ProofFailed)]
+    assert note is not None
     assert (note.kind, note.severity, note.audience) == ("requirement", "error", "user")
     assert note.detail == {"type": "authentication"}

@@ -9,8 +9,6 @@ from orchestrator.core.errors import Rejected
 from orchestrator.core.events import (
     CommandRejected,
     Event,
-    TimerArmed,
-    TimerCancelled,
     Told,
 )
 from orchestrator.core.messages import TELLING_SOURCE
@@ -28,6 +26,7 @@ from orchestrator.journeys.experience.kind import Experience
 from orchestrator.journeys.experience.public import public_view
 from orchestrator.journeys.experience.snapshot import snapshot
 from tests.experience.world import definition
+from tests.support.timers import move_timers
 
 MECHANISMS = (
     queue.QUEUE,
@@ -156,10 +155,7 @@ class Town:
         for index, event in enumerate(events):
             one.state = one.kind.evolve(one.state, event)
             one.events.append(event)
-            if isinstance(event, TimerArmed):
-                one.timers[event.timer] = event.due_ms
-            elif isinstance(event, TimerCancelled):
-                one.timers.pop(event.timer, None)
+            move_timers(one.timers, event)
             for n, told in enumerate(event.tells()):
                 way = self._told.setdefault((one.stream.text, told.stream), deque())
                 way.append((f"{one.stream.text}/{len(one.events)}/{n}", told))

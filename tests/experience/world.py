@@ -10,7 +10,7 @@ import msgspec
 from orchestrator.core.addresses import parse_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, Problem, TimerFired
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import CommandRejected, Event, TimerArmed, TimerCancelled, Told
+from orchestrator.core.events import CommandRejected, Event, Told
 from orchestrator.core.messages import TELLING_SOURCE
 from orchestrator.definitions.documents import read
 from orchestrator.definitions.problems import problems_of
@@ -21,6 +21,7 @@ from orchestrator.journeys.experience.public import public_view
 from orchestrator.journeys.experience.snapshot import snapshot
 from orchestrator.journeys.experience.stages import WAITLIST
 from orchestrator.journeys.experience.state import ExperienceState
+from tests.support.timers import move_timers
 
 NOW_MS = 1_767_607_200_000  # 5 January 2026, 10:00 UTC
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -228,13 +229,10 @@ class World:
             assert secret not in shown, f"{event.NAME} shows a secret"
         self.events.append(event)
         self.state = self.kind.evolve(self.state, event)
-        if isinstance(event, TimerArmed):
-            self.timers[event.timer] = event.due_ms
-        elif isinstance(event, TimerCancelled):
-            self.timers.pop(event.timer, None)
-        elif event.NAME == "journey.started.v1":
+        move_timers(self.timers, event)
+        if event.NAME == "journey.started.v1":
             self.pinned = event.definition_version  # type: ignore[attr-defined]
-        elif event.UNPINS:
+        elif event.unpins:
             self.pinned = 0
 
     def _check(self) -> None:

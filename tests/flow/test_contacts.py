@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.events import CommandIgnored, CommandSent, EffectRequested, TimerCancelled
+from orchestrator.core.events import CommandIgnored, CommandSent, EffectRequested
 from orchestrator.journeys.effects import PENDING_MAX
 from orchestrator.journeys.flow.acting import ANSWER_MS
 from orchestrator.journeys.flow.commands import Cancel, Continue, HandleEvent, Pause, Resume, Start
@@ -19,6 +19,7 @@ from orchestrator.journeys.flow.events import (
 )
 from tests.flow.graphs import world
 from tests.flow.world import DAY, HOUR, MINUTE, NOW_MS, World
+from tests.support.timers import cancelled
 
 RECORD = "acme/c/anna/customer:profile"
 MAIL = {"kind": "action", "type": "send_email", "params": {"template": "news"}, "contact": "email"}
@@ -81,7 +82,7 @@ def test_a_grant_is_used_once() -> None:
     assert (answered.granted, answered.reference) == (True, REFERENCE)
     assert (started.contact, started.record) == (REFERENCE, RECORD)
     assert len(flow.of(EffectRequested)) == 1
-    assert flow.of(TimerCancelled)[0].timer == "run:r1:mail:1"
+    assert cancelled(flow.new)[0] == "run:r1:mail:1"
     flow.answer("mail")
     assert flow.last.state == "COMPLETED"
     assert len(flow.all(EffectRequested)) == 1

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.events import JourneyStarted
 from orchestrator.journeys.flow import FLOW
 from orchestrator.journeys.flow.commands import Cancel, Continue, Pause, Resume, Start
-from orchestrator.journeys.flow.events import FlowIdle, GoalReached, NodeEntered, Paused, RunEnded, RunStarted
+from orchestrator.journeys.flow.events import GoalReached, NodeEntered, Paused, RunEnded, RunStarted
 from tests.flow.graphs import LOG, document, world
 from tests.flow.world import DAY, HOUR, NOW_MS, World, definition
 
@@ -120,8 +120,8 @@ def test_runs_keep_their_version_until_none_is_active() -> None:
     assert [event.definition_version for event in flow.all(RunStarted)] == [1, 1]
     assert len(flow.all(JourneyStarted)) == 1
     flow.wait(DAY - HOUR)
-    assert flow.of(FlowIdle) == []
-    assert len(flow.wait(HOUR).of(FlowIdle)) == 1
+    assert not any(event.unpins for event in flow.new)
+    assert [event.unpins for event in flow.wait(HOUR).new][-1]
     flow.do(Start()).wait(DAY)
     assert flow.all(RunStarted)[-1].definition_version == 2
     assert [event.definition_version for event in flow.all(JourneyStarted)] == [1, 2]

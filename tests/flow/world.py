@@ -11,13 +11,14 @@ import msgspec
 from orchestrator.core.addresses import parse_stream
 from orchestrator.core.decider import Definition, EffectResult, Facts, Problem, TimerFired
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import Event, TimerArmed, TimerCancelled, Told
+from orchestrator.core.events import Event, Told
 from orchestrator.core.messages import TELLING_SOURCE
 from orchestrator.definitions.documents import read
 from orchestrator.definitions.problems import problems_of
 from orchestrator.journeys.flow import FLOW
 from orchestrator.journeys.flow.commands import HandleEvent
 from orchestrator.journeys.flow.state import FlowState
+from tests.support.timers import move_timers
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "flow"
 NOW_MS = 1_767_607_200_000  # Monday, 5 January 2026, 10:00 UTC, 11:00 in Berlin
@@ -182,13 +183,10 @@ class World:
             assert secret not in shown, f"{event.NAME} shows personal data"
         self.events.append(event)
         self.state = FLOW.evolve(self.state, event)
-        if isinstance(event, TimerArmed):
-            self.timers[event.timer] = event.due_ms
-        elif isinstance(event, TimerCancelled):
-            self.timers.pop(event.timer, None)
-        elif event.NAME == "journey.started.v1":
+        move_timers(self.timers, event)
+        if event.NAME == "journey.started.v1":
             self.pinned = event.definition_version  # type: ignore[attr-defined]
-        elif getattr(type(event), "UNPINS", False):
+        elif event.unpins:
             self.pinned = 0
 
     def _check(self) -> None:

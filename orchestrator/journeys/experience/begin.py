@@ -3,7 +3,7 @@
 from typing import Final
 
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import CommandIgnored, JourneyStarted, TimerCancelled
+from orchestrator.core.events import CommandIgnored, JourneyStarted
 from orchestrator.journeys.effects import TIMER_PREFIX
 from orchestrator.journeys.experience.commands import Acknowledge, SetAttributes, Start
 from orchestrator.journeys.experience.events import AttributesSet, Began, Forgotten, Resumed, Routed, Seen
@@ -114,9 +114,8 @@ def forget(turn: Turn) -> None:
     if not turn.history:
         for distribution in sorted(held):
             turn.ask(distribution, "leave", wait=False)
-    for timer in (*state.timers, *(TIMER_PREFIX + effect for effect in state.pending)):
-        turn.add(TimerCancelled(timer=timer))
-    turn.add(Forgotten(turn.now_ms))
+    timers = (*state.timers, *(TIMER_PREFIX + effect for effect in state.pending))
+    turn.add(Forgotten(at_ms=turn.now_ms, timers=dict.fromkeys(timers)))
 
 
 def resume(turn: Turn, known: Known) -> None:

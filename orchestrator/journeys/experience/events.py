@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from orchestrator.core.events import Event, Told
-from orchestrator.journeys.experience.state import Need
+from orchestrator.journeys.experience.state import Need, Note
 
 
-class Began(Event, frozen=True):
+class Happened(Event, frozen=True, kw_only=True):
+    """Base of these events; `note` is what the customer's page, logs or analytics are told of it."""
+
+    note: Note | None = None
+
+
+class Began(Happened, frozen=True):
     """The journey has begun; `revision` is this event's own version in the stream."""
 
     NAME: ClassVar[str] = "experience.began.v1"
@@ -25,7 +31,7 @@ class Began(Event, frozen=True):
     private: dict[str, Any] = {}  # attributes, segments
 
 
-class AttributesSet(Event, frozen=True):
+class AttributesSet(Happened, frozen=True):
     """A trusted producer said what it knows of the customer; attributes are merged, segments replaced."""
 
     NAME: ClassVar[str] = "experience.attributes_set.v1"
@@ -33,7 +39,7 @@ class AttributesSet(Event, frozen=True):
     private: dict[str, Any] = {}
 
 
-class NeedsAdded(Event, frozen=True):
+class NeedsAdded(Happened, frozen=True):
     """A sequence asks for more: these requirements are open now."""
 
     NAME: ClassVar[str] = "experience.needs_added.v1"
@@ -42,7 +48,7 @@ class NeedsAdded(Event, frozen=True):
     needs: tuple[Need, ...]
 
 
-class ProofGiven(Event, frozen=True):
+class ProofGiven(Happened, frozen=True):
     """A proof is being checked by this effect."""
 
     NAME: ClassVar[str] = "experience.proof_given.v1"
@@ -51,7 +57,7 @@ class ProofGiven(Event, frozen=True):
     effect: str
 
 
-class NeedMet(Event, frozen=True):
+class NeedMet(Happened, frozen=True):
     """A requirement is fulfilled; `by` is `effect`, `code` or the trusted producer's source."""
 
     NAME: ClassVar[str] = "experience.need_met.v1"
@@ -61,7 +67,7 @@ class NeedMet(Event, frozen=True):
     code: str = ""  # the id of the access code
 
 
-class NeedSkipped(Event, frozen=True):
+class NeedSkipped(Happened, frozen=True):
     """The customer goes on without an access code."""
 
     NAME: ClassVar[str] = "experience.need_skipped.v1"
@@ -69,7 +75,7 @@ class NeedSkipped(Event, frozen=True):
     need: str
 
 
-class ProofFailed(Event, frozen=True):
+class ProofFailed(Happened, frozen=True):
     """The requirement is open again; `reason` is for operators."""
 
     NAME: ClassVar[str] = "experience.proof_failed.v1"
@@ -78,7 +84,7 @@ class ProofFailed(Event, frozen=True):
     reason: str
 
 
-class CodeMissed(Event, frozen=True):
+class CodeMissed(Happened, frozen=True):
     """A wrong or expired access code; `within_ms` is how long it counts against further guesses."""
 
     NAME: ClassVar[str] = "experience.code_missed.v1"
@@ -87,7 +93,7 @@ class CodeMissed(Event, frozen=True):
     rule: str = ""
 
 
-class Routed(Event, frozen=True):
+class Routed(Happened, frozen=True):
     """The customer belongs to a sequence. `considered` says of each one tried before why it wasn't that."""
 
     NAME: ClassVar[str] = "experience.routed.v1"
@@ -108,7 +114,7 @@ class Routed(Event, frozen=True):
     private: dict[str, Any] = {}  # what rules read of the customer
 
 
-class NotRouted(Event, frozen=True):
+class NotRouted(Happened, frozen=True):
     """No sequence takes the customer now."""
 
     NAME: ClassVar[str] = "experience.not_routed.v1"
@@ -118,7 +124,7 @@ class NotRouted(Event, frozen=True):
     private: dict[str, Any] = {}
 
 
-class Asked(Event, frozen=True):
+class Asked(Happened, frozen=True):
     """A distribution (or the resource that counts access codes) is asked; its answer comes as a told command."""
 
     NAME: ClassVar[str] = "experience.asked.v1"
@@ -135,7 +141,7 @@ class Asked(Event, frozen=True):
         return (Told(self.stream, self.action, self.data | self.private),)
 
 
-class Unanswered(Event, frozen=True):
+class Unanswered(Happened, frozen=True):
     """The time for an answer is over; a late one still counts."""
 
     NAME: ClassVar[str] = "experience.unanswered.v1"
@@ -144,7 +150,7 @@ class Unanswered(Event, frozen=True):
     action: str
 
 
-class CodeCounted(Event, frozen=True):
+class CodeCounted(Happened, frozen=True):
     """The resource counted a use of the code, or refused it."""
 
     NAME: ClassVar[str] = "experience.code_counted.v1"
@@ -154,14 +160,14 @@ class CodeCounted(Event, frozen=True):
     reason: str = ""
 
 
-class Opened(Event, frozen=True):
+class Opened(Happened, frozen=True):
     """The sequence's window is open, or the distribution says that it is."""
 
     NAME: ClassVar[str] = "experience.opened.v1"
     at_ms: int
 
 
-class Entered(Event, frozen=True):
+class Entered(Happened, frozen=True):
     """The distribution took the customer in."""
 
     NAME: ClassVar[str] = "experience.entered.v1"
@@ -173,7 +179,7 @@ class Entered(Event, frozen=True):
     progress: dict[str, Any] = {}
 
 
-class Left(Event, frozen=True):
+class Left(Happened, frozen=True):
     """The customer is out of the distribution; `reason` is the distribution's word."""
 
     NAME: ClassVar[str] = "experience.left.v1"
@@ -183,7 +189,7 @@ class Left(Event, frozen=True):
     stage: str
 
 
-class Settling(Event, frozen=True):
+class Settling(Happened, frozen=True):
     """Entries are closed and the result is being found."""
 
     NAME: ClassVar[str] = "experience.settling.v1"
@@ -191,7 +197,7 @@ class Settling(Event, frozen=True):
     distribution: str
 
 
-class Offered(Event, frozen=True):
+class Offered(Happened, frozen=True):
     """A place is offered until `expires_ms` (0: without an end)."""
 
     NAME: ClassVar[str] = "experience.offered.v1"
@@ -201,7 +207,7 @@ class Offered(Event, frozen=True):
     stage: str
 
 
-class OfferAccepted(Event, frozen=True):
+class OfferAccepted(Happened, frozen=True):
     """The waitlist let the customer go on to the sequence's distribution."""
 
     NAME: ClassVar[str] = "experience.offer_accepted.v1"
@@ -210,7 +216,7 @@ class OfferAccepted(Event, frozen=True):
     stage: str
 
 
-class OfferExpired(Event, frozen=True):
+class OfferExpired(Happened, frozen=True):
     """The offer was not accepted in time; `stage` is where the customer stands then."""
 
     NAME: ClassVar[str] = "experience.offer_expired.v1"
@@ -219,7 +225,7 @@ class OfferExpired(Event, frozen=True):
     stage: str
 
 
-class Admitted(Event, frozen=True):
+class Admitted(Happened, frozen=True):
     """The customer may go on. `distribution` is empty when a trusted producer said so."""
 
     NAME: ClassVar[str] = "experience.admitted.v1"
@@ -232,7 +238,7 @@ class Admitted(Event, frozen=True):
     progress: dict[str, Any] = {}
 
 
-class Redeemed(Event, frozen=True):
+class Redeemed(Happened, frozen=True):
     """The grant was used."""
 
     NAME: ClassVar[str] = "experience.redeemed.v1"
@@ -240,7 +246,7 @@ class Redeemed(Event, frozen=True):
     jti: str
 
 
-class AdmissionExpired(Event, frozen=True):
+class AdmissionExpired(Happened, frozen=True):
     """The grant's time is over, or it was taken back."""
 
     NAME: ClassVar[str] = "experience.admission_expired.v1"
@@ -248,7 +254,7 @@ class AdmissionExpired(Event, frozen=True):
     reason: str = ""
 
 
-class Ended(Event, frozen=True):
+class Ended(Happened, frozen=True):
     """The sequence is over for this customer: closed, completed, not_selected, or the distribution's own word."""
 
     NAME: ClassVar[str] = "experience.ended.v1"
@@ -257,7 +263,7 @@ class Ended(Event, frozen=True):
     distribution: str = ""
 
 
-class Refused(Event, frozen=True):
+class Refused(Happened, frozen=True):
     """The distribution refused what was asked; rule and inputs are for operators."""
 
     NAME: ClassVar[str] = "experience.refused.v1"
@@ -268,7 +274,7 @@ class Refused(Event, frozen=True):
     inputs: dict[str, Any] = {}
 
 
-class Updated(Event, frozen=True):
+class Updated(Happened, frozen=True):
     """What the distribution says of itself and of the customer's place; `answers` what was asked of it."""
 
     NAME: ClassVar[str] = "experience.updated.v1"
@@ -281,7 +287,7 @@ class Updated(Event, frozen=True):
     opens_ms: int | None = None
 
 
-class Resumed(Event, frozen=True):
+class Resumed(Happened, frozen=True):
     """The journey was rebuilt from what a server knows."""
 
     NAME: ClassVar[str] = "experience.resumed.v1"
@@ -298,7 +304,7 @@ class Resumed(Event, frozen=True):
 
 
 class Noted(Event, frozen=True):
-    """A journey event for pages, logs or analytics; its id is this event's version in the stream."""
+    """A journey event of its own, where nothing happened that could carry it; `id` is its version in the stream."""
 
     NAME: ClassVar[str] = "experience.noted.v1"
     id: str
@@ -310,7 +316,7 @@ class Noted(Event, frozen=True):
     detail: dict[str, Any] = {}
 
 
-class Seen(Event, frozen=True):
+class Seen(Happened, frozen=True):
     """The customer has seen the journey's events up to this one."""
 
     NAME: ClassVar[str] = "experience.seen.v1"
@@ -318,12 +324,12 @@ class Seen(Event, frozen=True):
     id: str
 
 
-class Forgotten(Event, frozen=True):
+class Forgotten(Happened, frozen=True, kw_only=True):
     """Nothing is left of the journey but the keys of its commands, and wrong guesses while they count."""
 
     NAME: ClassVar[str] = "experience.forgotten.v1"
-    UNPINS: ClassVar[bool] = True
     at_ms: int
+    unpins: bool = True
 
 
 EVENTS: tuple[type[Event], ...] = (

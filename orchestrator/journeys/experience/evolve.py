@@ -1,6 +1,6 @@
 """How events change an experience journey's state. Reads no definition and no clock: events carry what they changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -60,7 +60,28 @@ def evolve(state: ExperienceState | None, event: Event) -> ExperienceState | Non
     if step is not None:
         state = step(state, event)
     at_ms = getattr(event, "at_ms", 0)
-    return replace(state, revision=state.revision + 1, updated_ms=max(state.updated_ms, at_ms))
+    note: Note | None = getattr(event, "note", None)
+    return replace(
+        state,
+        revision=state.revision + 1,
+        updated_ms=max(state.updated_ms, at_ms),
+        timers=_moved(state.timers, event.timers) if event.timers else state.timers,
+        notes=state.notes if note is None else _and(state.notes, note),
+    )
+
+
+def told(state: ExperienceState, note: Note) -> ExperienceState:
+    """The state as if the last event had carried this note."""
+    return replace(state, notes=_and(state.notes, note))
+
+
+def _and(notes: tuple[Note, ...], note: Note) -> tuple[Note, ...]:
+    return (*notes, note)[-NOTES_MAX:]
+
+
+def _moved(timers: Mapping[str, int], changed: Mapping[str, int | None]) -> dict[str, int]:
+    kept = {name: due_ms for name, due_ms in timers.items() if name not in changed}
+    return kept | {name: due_ms for name, due_ms in changed.items() if due_ms is not None}
 
 
 def _started(state: ExperienceState | None, event: JourneyStarted) -> ExperienceState:
@@ -275,7 +296,7 @@ def _noted(state: ExperienceState, event: happened.Noted) -> ExperienceState:
     note = Note(
         event.id, event.at_ms, event.kind, event.severity, event.audience, event.message, event.detail
     )
-    return replace(state, notes=(*state.notes, note)[-NOTES_MAX:])
+    return told(state, note)
 
 
 def _seen(state: ExperienceState, event: happened.Seen) -> ExperienceState:

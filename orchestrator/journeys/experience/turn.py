@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from orchestrator.core.addresses import Stream
 from orchestrator.core.decider import Facts
 from orchestrator.core.errors import Rejected
-from orchestrator.core.events import Event, TimerArmed, TimerCancelled
+from orchestrator.core.events import Event, with_timers
 from orchestrator.distributions.access_code import code_stream
 from orchestrator.distributions.base import distribution_stream
 from orchestrator.journeys.experience.actions import refusal, throttled_ms
-from orchestrator.journeys.experience.events import Asked, Noted
-from orchestrator.journeys.experience.evolve import evolve
+from orchestrator.journeys.experience.events import Asked, Happened, Noted
+from orchestrator.journeys.experience.evolve import evolve, told
 from orchestrator.journeys.experience.model import Compiled
-from orchestrator.journeys.experience.state import CODES, ExperienceState, journey_stage, wanted_timers
+from orchestrator.journeys.experience.state import CODES, ExperienceState, Note, journey_stage, wanted_timers
 
 
 class Turn:
@@ -88,9 +90,16 @@ class Turn:
         audience: str = "user",
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """A journey event. `message` and `detail` may be shown to the customer."""
-        id = str(self.facts.version + len(self.events) + 1)
-        self.add(Noted(id, self.now_ms, kind, severity, audience, message, dict(detail or {})))
+        """A journey event, told by what has just happened. `message` and `detail` may be shown to the customer."""
+        last, shown = self.events[-1] if self.events else None, dict(detail or {})
+        version = self.facts.version + len(self.events)  # of the last one
+        if not isinstance(last, Happened) or last.note is not None:
+            self.add(Noted(str(version + 1), self.now_ms, kind, severity, audience, message, shown))
+            return
+        note = Note(str(version), self.now_ms, kind, severity, audience, message, shown)
+        self.events[-1] = replace(last, note=note)
+        if self._evolved == len(self.events) and self._state is not None:
+            self._state = told(self._state, note)
 
     def stream_of(self, distribution: str) -> Stream:
         """Where a distribution of this experience stands."""
@@ -120,14 +129,11 @@ class Turn:
         self.add(Asked(self.now_ms, to, stream.text, action, due_ms, dict(data or {}), private))
 
     def finish(self) -> list[Event]:
-        """The events of the decision, with the timers that their state needs."""
+        """The events of the decision; the last arms and cancels the timers that their state needs."""
         state = self.found
         armed: Mapping[str, int] = {} if state is None else state.timers
         wanted = wanted_timers(state)
-        for timer in armed:
-            if timer not in wanted:
-                self.add(TimerCancelled(timer=timer))
-        for timer, due_ms in wanted.items():
-            if armed.get(timer) != due_ms or timer == self.fired:
-                self.add(TimerArmed(timer=timer, due_ms=due_ms))
+        changed: dict[str, int | None] = {timer: None for timer in armed if timer not in wanted}
+        changed |= {t: due for t, due in wanted.items() if armed.get(t) != due or t == self.fired}
+        with_timers(self.events, changed)
         return self.events

@@ -203,10 +203,10 @@ class EntryRefused(Event, frozen=True):
 
 
 class FlowIdle(Event, frozen=True):
-    """No run is active and no effect unanswered: the next run takes the newest version of the definition."""
+    """No run is active and no effect unanswered. Only in older logs: the last event before it says so itself now."""
 
     NAME: ClassVar[str] = "flow.idle.v1"
-    UNPINS: ClassVar[bool] = True
+    unpins: bool = True
 
 
 EVENTS: tuple[type[Event], ...] = (

@@ -24,7 +24,6 @@ from orchestrator.journeys.flow.events import (
     BranchTaken,
     ContactAnswered,
     ContextSet,
-    FlowIdle,
     GoalReached,
     NodeEntered,
     Paused,
@@ -62,15 +61,13 @@ def evolve(state: FlowState | None, event: Event) -> FlowState | None:
     if state is None:
         return FlowState(version=event.definition_version) if isinstance(event, JourneyStarted) else None
     step = _STEPS.get(type(event))
-    return state if step is None else step(state, event)
+    if step is not None:
+        state = step(state, event)
+    return changed(state, version=0) if event.unpins else state
 
 
 def _pinned(state: FlowState, event: JourneyStarted) -> FlowState:
     return changed(state, version=event.definition_version)
-
-
-def _idle(state: FlowState, _event: FlowIdle) -> FlowState:
-    return changed(state, version=0)
 
 
 def _started(state: FlowState, event: RunStarted) -> FlowState:
@@ -283,7 +280,6 @@ def _still_watched(watched: Mapping[str, Run], at_ms: int) -> dict[str, Run]:
 
 _STEPS: dict[type[Event], Callable[[FlowState, Any], FlowState]] = {
     JourneyStarted: _pinned,
-    FlowIdle: _idle,
     RunStarted: _started,
     NodeEntered: _entered,
     BranchTaken: _branched,

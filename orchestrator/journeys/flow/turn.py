@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from orchestrator.core.decider import Facts
-from orchestrator.core.events import CommandSent, Event, JourneyStarted, TimerArmed, TimerCancelled
+from orchestrator.core.events import CommandSent, Event, JourneyStarted, TimerCancelled, with_timers
 from orchestrator.core.rules import Data, Rule, RuleFailed
 from orchestrator.core.templates import Template
 from orchestrator.customers.contact import RELEASE
 from orchestrator.journeys.effects import TIMER_PREFIX
-from orchestrator.journeys.flow.events import FlowIdle, NodeFailed, RuleBroken, RunEnded
+from orchestrator.journeys.flow.events import NodeFailed, RuleBroken, RunEnded
 from orchestrator.journeys.flow.evolve import evolve
 from orchestrator.journeys.flow.model import Compiled
 from orchestrator.journeys.flow.placeholders import Param
@@ -21,7 +23,7 @@ from orchestrator.journeys.paths import assign
 class Turn:
     """Collects the events of one decision; `state` follows them."""
 
-    __slots__ = ("_evolved", "_state", "compiled", "effects", "events", "facts", "given", "heard")
+    __slots__ = ("_evolved", "_state", "_timers", "compiled", "effects", "events", "facts", "given", "heard")
 
     def __init__(self, state: FlowState | None, facts: Facts) -> None:
         self.compiled: Compiled = facts.definition.compiled
@@ -32,6 +34,7 @@ class Turn:
         self.given: Mapping[str, Any] = {}  # context by path that comes with a start by hand
         self._state = state
         self._evolved = 0
+        self._timers: dict[str, int | None] = {}  # of runs' waits: armed and cancelled by this decision
 
     @property
     def state(self) -> FlowState:
@@ -56,11 +59,14 @@ class Turn:
             )
 
     def finish(self) -> list[Event]:
-        """The events of the decision, with the end of the pin when nothing needs it any more."""
-        state = self.state
-        if self.events and state.version and not state.runs and not state.pending:
-            self.add(FlowIdle())
-        return self.events
+        """The events of the decision: the last arms and cancels timers, and ends the pin when nothing needs it any more."""
+        events, state = self.events, self.state
+        if not events:
+            return events
+        with_timers(events, self._timers)
+        if state.version and not state.runs and not state.pending:
+            events[-1] = replace(events[-1], unpins=True)
+        return events
 
     def end(
         self,
@@ -94,13 +100,13 @@ class Turn:
         if run.wait is not None:
             for timer, _ in run.wait.timers():
                 if timer != fired:
-                    self.add(TimerCancelled(timer=timer))
+                    self._timers[timer] = None
 
     def start_timers(self, run: Run) -> None:
         """Arm the timers of a run's wait."""
         if run.wait is not None:
             for timer, due_ms in run.wait.timers():
-                self.add(TimerArmed(timer=timer, due_ms=due_ms))
+                self._timers[timer] = due_ms
 
     def give_back(self, record: str, reference: str) -> None:
         """Tell the record that nothing was sent: the contact doesn't count."""
