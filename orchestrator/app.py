@@ -282,7 +282,7 @@ class Worker:
             codec=self._codec,
             executor=self._executor,
             default_organization=settings.default_organization,
-            cache_streams=max(1_000, settings.cache_streams // self._lanes),
+            cache_streams=lambda: self._share(settings.cache_streams),
             record=RecordSource(RECORD.name, settings.customer_record, shown),
             group=self._group,
         )
@@ -296,6 +296,10 @@ class Worker:
             batch_commands=settings.batch_commands,
         )
 
+    def _share(self, streams: int) -> int:
+        """One lane's part of what is meant for all lanes of this worker."""
+        return max(1_000, streams // max(1, len(self._consumer.runners) if self._consumer else 1))
+
     def _followers(self, lane: Lane) -> Sequence[Follower]:
         settings = self._settings
         return (
@@ -305,7 +309,7 @@ class Worker:
                 lane,
                 growth_events=settings.snapshot_growth_events,
                 quiet_ms=settings.snapshot_quiet_ms,
-                dirty_max=max(1_000, settings.dirty_streams // self._lanes),
+                dirty_max=lambda: self._share(settings.dirty_streams),
             ),
             DeadLetters(lane),
             FlowAnalytics(lane),

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_growth_events: int = 32
     snapshot_quiet_ms: int = 2_000
     dirty_streams: int = 50_000
+    """Journeys of a worker whose rows may wait to be written, over all its lanes."""
     stall_timeout_s: float = 30.0
     """A worker whose event loop stands still this long ends itself and is started again."""
     analytics_dir: str = ""

@@ -7,6 +7,7 @@ The saved position stays below the oldest unwritten change, so a crash only repe
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from orchestrator import metrics
@@ -43,7 +44,9 @@ class Journeys:
     name = NAME
     tells = False
 
-    def __init__(self, lane: Lane, *, growth_events: int, quiet_ms: int, dirty_max: int) -> None:
+    def __init__(
+        self, lane: Lane, *, growth_events: int, quiet_ms: int, dirty_max: Callable[[], int]
+    ) -> None:
         self._lane = lane
         self._growth_events = growth_events
         self._quiet_s = quiet_ms / 1000
@@ -101,7 +104,7 @@ class Journeys:
         due = [self._dirty.pop(text) for text in dict.fromkeys(grown) if text in self._dirty]
         busy, self._fed = self._fed >= _BUSY_CHANGES, 0
         quiet_before_s = time.monotonic() - self._quiet_s * (_BUSY_FACTOR if busy else 1)
-        excess = len(self._dirty) - self._dirty_max
+        excess = len(self._dirty) - self._dirty_max()
         for text, dirty in list(
             self._dirty.items()
         ):  # oldest change first: feed moves what changed to the end

@@ -72,7 +72,7 @@ class Installation:
             codec=self._codec,
             executor=self._executor,
             default_organization=self.settings.default_organization,
-            cache_streams=1_000,
+            cache_streams=lambda: 1_000,
         )
         await lane.open()
         return lane

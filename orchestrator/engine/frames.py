@@ -1,7 +1,7 @@
 """Streams in memory: a cache of frames, filled from snapshots and logs, emptied after every error."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from orchestrator.core.addresses import Owner, Stream, stream_of
@@ -13,9 +13,12 @@ from orchestrator.engine.codec import SEALED_MARK, Codec, KeyOf
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.store import LaneStore, Loaded
+from orchestrator.engine.unread import UNREAD
 
 _PAGE_EVENTS = 5_000  # of a resource, which is read from its first event
 _T = TypeVar("_T")
+Wanted = tuple[Stream, str]
+"""A stream and the type of the command it is wanted for."""
 
 
 class Run(Protocol):
@@ -36,7 +39,7 @@ class RecordSource(NamedTuple):
 
 
 class Frames:
-    """One lane's. `secret` is the lane's, known once the lane is open."""
+    """One lane's. `secret` is the lane's, known once the lane is open; `size` says how many streams it may keep now."""
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class Frames:
         codec: Codec,
         keys: KeyRing,
         run: Run,
-        size: int,
+        size: Callable[[], int],
         record: RecordSource | None,
     ) -> None:
         self.secret = b""
@@ -60,7 +63,7 @@ class Frames:
         self._run = run
         self._size = size
         self._record = record
-        self._record_readers = frozenset(name for name, kind in kinds.items() if kind.reads_record)
+        self._readers: set[tuple[str, str, str]] = set()  # kind, definition and type of commands that read it
         self._frames: OrderedDict[str, Frame] = OrderedDict()
         self._resources: dict[str, Frame] = {}  # those of them that are any
 
@@ -74,7 +77,8 @@ class Frames:
 
     def trim(self) -> None:
         """Let those go that were used longest ago."""
-        while len(self._frames) > self._size:
+        size = self._size()
+        while len(self._frames) > size:
             text, _ = self._frames.popitem(last=False)
             self._resources.pop(text, None)
 
@@ -83,21 +87,29 @@ class Frames:
         return list(self._resources.values())
 
     def record_of(self, owner: Owner) -> Mapping[str, Any]:
-        """Of the owner of a stream that `bring` brought in: its record came with it."""
-        if self._record is None:
-            return {}
+        """What the owner's record shows; one that raises RecordNeeded when looked at where it isn't in memory."""
         record = self._record
-        newest = self._catalogue.newest(record.kind, record.definition)
-        return record.show(self._frames[record.stream(owner).text].state, newest)
+        if record is None:
+            return {}
+        frame = self._frames.get(record.stream(owner).text)
+        if frame is None:
+            return UNREAD
+        return record.show(frame.state, self._catalogue.newest(record.kind, record.definition))
 
-    async def bring(self, streams: Sequence[Stream]) -> None:
-        """Bring every stream into the cache, newest use last; cold ones in one round of queries."""
+    def learn(self, stream: Stream, command_type: str) -> None:
+        """A command of this type looked at the record: from now on `bring` brings it with others of the type."""
+        self._readers.add((stream.kind, stream.definition, command_type))
+
+    async def bring(self, wanted: Iterable[Wanted]) -> None:
+        """Bring streams into the cache, each for a type of command, newest use last; cold ones in one round of queries."""
         frames = self._frames
         cold: dict[str, Stream] = {}
-        record = self._record
-        if record is not None:
-            readers = [s for s in streams if s.kind in self._record_readers]
-            streams = [*streams, *(record.stream(s.owner) for s in readers)] if readers else streams
+        record, readers = self._record, self._readers
+        streams = []
+        for stream, command_type in wanted:
+            streams.append(stream)
+            if readers and record is not None and (stream.kind, stream.definition, command_type) in readers:
+                streams.append(record.stream(stream.owner))
         for stream in streams:
             if stream.text in frames:
                 frames.move_to_end(stream.text)

@@ -16,19 +16,20 @@ from orchestrator.core.events import Event
 from orchestrator.core.messages import Command, Outcome
 from orchestrator.core.resource import ResourceKind, documents_by_kind
 from orchestrator.engine import inbound
-from orchestrator.engine.batch import Batch
+from orchestrator.engine.batch import TIMER_TYPE, Batch
 from orchestrator.engine.catalogue import Catalogue
 from orchestrator.engine.codec import Codec
 from orchestrator.engine.due_timers import PAGE, DueTimers
 from orchestrator.engine.envelope import DAY, Recorded
 from orchestrator.engine.frame import Frame, Snapshot, Timer
-from orchestrator.engine.frames import Frames, RecordSource
+from orchestrator.engine.frames import Frames, RecordSource, Wanted
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.keeping import dead_letter, forward, record_digest
 from orchestrator.engine.keyring import KeyRing
 from orchestrator.engine.pacing import paced
 from orchestrator.engine.positions import IN, LOG, LogDetail, TopicDetail, encode, log_detail
 from orchestrator.engine.store import Append, LaneStore, Move, TimerRow
+from orchestrator.engine.unread import RecordNeeded
 
 log = structlog.get_logger("lane")
 READER = 2
@@ -83,7 +84,7 @@ class Lane:
         codec: Codec,
         executor: Executor,
         default_organization: str,
-        cache_streams: int,
+        cache_streams: Callable[[], int],
         record: RecordSource | None = None,
         group: GroupCommit | None = None,
     ) -> None:
@@ -210,10 +211,17 @@ class Lane:
     async def _fire(self, batch: Batch, due: Sequence[TimerRow]) -> None:
         """Decide what these timers lead to, behind what the batch already holds."""
         streams = [parse_stream(row.stream) for row in due]
-        await self._frames.bring(streams)
+        wanted = [(stream, TIMER_TYPE) for stream in streams]
+        await self._frames.bring(wanted)
         async for row, stream in paced(zip(due, streams, strict=True), turn=_TIMERS_TURN):
+            frame = self._frames[stream.text]
             try:
-                batch.fire(self._frames[stream.text], row, batch.now_ms)
+                try:
+                    batch.fire(frame, row, batch.now_ms)
+                except RecordNeeded:
+                    self._frames.learn(stream, TIMER_TYPE)
+                    await self._frames.bring(wanted)
+                    batch.fire(frame, row, batch.now_ms)
             except Undecidable as trouble:
                 batch.give_up(row, trouble)
 
@@ -330,7 +338,8 @@ class Lane:
         return intakes
 
     async def _decide(self, intakes: Sequence[Intake], now_ms: int) -> Batch:
-        await self._frames.bring([s for i in intakes for s in i.streams])
+        wanted = [(s, i.command.type) for i in intakes if i.command for s in i.streams]
+        await self._frames.bring(wanted)
         batch = self._new_batch(now_ms)
         lost: list[tuple[Intake, Undecidable]] = []
         strays: list[Intake] = []
@@ -341,7 +350,7 @@ class Lane:
                 strays.append(intake)
             else:
                 try:
-                    await self._decide_knowing(batch, intake)
+                    await self._decide_knowing(batch, intake, wanted)
                 except Undecidable as no:
                     lost.append((intake, no))
         outcomes = await self._settle(batch)
@@ -359,17 +368,17 @@ class Lane:
             dead_letter(batch, intake.record, trouble, raw=intake.raw)
         return batch
 
-    async def _decide_knowing(self, batch: Batch, intake: Intake) -> None:
+    async def _decide_knowing(self, batch: Batch, intake: Intake, wanted: Sequence[Wanted]) -> None:
         """Decide; where a journey's pinned version isn't known here, look once whether it was published since."""
         try:
-            self._decide_one(batch, intake)
+            await self._decide_one(batch, intake, wanted)
         except Undecidable as no:
             if no.reason != "unknown_definition":
                 raise
             await self.run(self._catalogue.refresh)
-            self._decide_one(batch, intake)
+            await self._decide_one(batch, intake, wanted)
 
-    def _decide_one(self, batch: Batch, intake: Intake) -> None:
+    async def _decide_one(self, batch: Batch, intake: Intake, wanted: Sequence[Wanted]) -> None:
         command = intake.command
         assert command is not None
         decided, trouble = False, None
@@ -380,7 +389,12 @@ class Lane:
                 if newest is None or command.type not in newest.listens:
                     continue
             try:
-                batch.decide(frame, command)
+                try:
+                    batch.decide(frame, command)
+                except RecordNeeded:
+                    self._frames.learn(stream, command.type)
+                    await self._frames.bring(wanted)
+                    batch.decide(frame, command)
             except (
                 Undecidable
             ) as no:  # the customer's other journeys still hear it; a retry meets their duplicates

@@ -55,7 +55,7 @@ class Lanes:
                     task.cancel()
 
     async def _follow(self, owner: LaneHarness) -> None:
-        journeys = Journeys(owner.lane, growth_events=1, quiet_ms=0, dirty_max=1)
+        journeys = Journeys(owner.lane, growth_events=1, quiet_ms=0, dirty_max=lambda: 1)
         async with owner.following(journeys):
             await asyncio.Event().wait()
 

@@ -158,7 +158,7 @@ async def test_a_distribution_is_rebuilt_from_its_log(
 async def test_its_row_is_looked_at_and_never_restored_from(installation: Installation) -> None:
     """The read model shows a distribution as it was captured, and whoever loads it reads the log all the same."""
     lane = await installation.lane()
-    journeys = Journeys(lane.lane, growth_events=1, quiet_ms=10, dirty_max=10)
+    journeys = Journeys(lane.lane, growth_events=1, quiet_ms=10, dirty_max=lambda: 10)
     async with lane.following(journeys):
         await handle(lane, asked(lane, "anna"))
         await until(lambda: journeys.lag_events == 0, "the row is written")

@@ -18,7 +18,9 @@ def read_models(
     harness: LaneHarness, *, growth_events: int = 32, quiet_ms: int = 20
 ) -> tuple[Journeys, DeadLetters]:
     """The followers that keep the tables which a replay compares."""
-    journeys = Journeys(harness.lane, growth_events=growth_events, quiet_ms=quiet_ms, dirty_max=50_000)
+    journeys = Journeys(
+        harness.lane, growth_events=growth_events, quiet_ms=quiet_ms, dirty_max=lambda: 50_000
+    )
     return journeys, DeadLetters(harness.lane)
 
 

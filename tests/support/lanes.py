@@ -193,7 +193,7 @@ class Installation:
             codec=self._codec,
             executor=self._executor,
             default_organization="acme",
-            cache_streams=10_000,
+            cache_streams=lambda: 10_000,
             record=self.record,
             group=group,
         )

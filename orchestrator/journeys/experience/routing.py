@@ -32,7 +32,8 @@ def route(turn: Turn) -> None:
     considered: list[dict[str, Any]] = []
     private: dict[str, Any] = {}
     wanting: Sequence | None = None
-    values = variables(turn)
+    # Without a rule nobody has to look at the customer's record.
+    values = variables(turn) if any(one.when is not None for one in turn.compiled.sequences) else {}
     for sequence in turn.compiled.sequences:
         inputs: dict[str, Any] = {}
         verdict = _verdict(turn, sequence, values, inputs, private)
