@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 from confluent_kafka import Consumer, TopicPartition
+from psycopg import conninfo, sql
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from bench import load
@@ -23,6 +26,7 @@ from orchestrator.journeys.experience import EXPERIENCE
 
 _TO_HOLD = 3_000  # entries a second
 _IDLE_S = 60.0
+_SLOWEST = 1_000  # customers a second: answers stand behind all that was asked before them
 _DOCUMENT: dict[str, Any] = {
     "kind": "experience",
     "id": "drop",
@@ -54,10 +58,11 @@ class Snapshots:
             ]
         )
 
-    def await_standing(self, count: int, stages: Sequence[str]) -> float:
+    def await_standing(self, count: int, stages: Sequence[str], bar: Progress) -> float:
         """Wait until so many customers stand there; when the last of them was written (s). Raises TimeoutError."""
         seen: set[bytes] = set()
-        last_ms, heard_s = 0, time.monotonic()
+        last_ms, heard_s, idle_s = 0, time.monotonic(), _IDLE_S + count / _SLOWEST
+        shown = bar.add_task(stages[0], total=count)
         while len(seen) < count:
             for message in self._consumer.consume(num_messages=5_000, timeout=1.0):
                 value, key = message.value(), message.key()
@@ -67,9 +72,10 @@ class Snapshots:
                     seen.add(key)
                     last_ms = max(last_ms, message.timestamp()[1])
                     heard_s = time.monotonic()
-            if time.monotonic() - heard_s > _IDLE_S:
+            bar.update(shown, completed=len(seen))
+            if time.monotonic() - heard_s > idle_s:
                 raise TimeoutError(
-                    f"{len(seen)} of {count} customers stand at {stages}, then none for a minute"
+                    f"{len(seen)} of {count} customers stand at {stages}, then none for {idle_s:.0f} s"
                 )
         return last_ms / 1000
 
@@ -90,6 +96,25 @@ def commands(customers: int, action: str) -> list[tuple[bytes, list[tuple[str, b
     return made
 
 
+def await_followers(dsn: str, lanes: int) -> None:
+    """Wait until rows and records of everything in the logs are written: what comes then is measured alone."""
+    deadline_s = time.monotonic() + _IDLE_S
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while not all(_followed(connection, lane) for lane in range(lanes)):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"followers are behind for {_IDLE_S:.0f} s")
+            time.sleep(0.5)
+
+
+def _followed(connection: psycopg.Connection[Any], lane: int) -> bool:
+    query = (
+        "SELECT bool_and(f.at >= l.at) FROM {0}.positions f, {0}.positions l WHERE l.name = 'log'"
+        " AND f.name IN ('out:publisher', 'out:exactly_once', 'out:journeys')"
+    )
+    row = connection.execute(sql.SQL(query).format(sql.Identifier(f"lane_{lane:03d}"))).fetchone()
+    return bool(row and row[0])
+
+
 def publish(place: Scene, topic: str, made: list[tuple[bytes, list[tuple[str, bytes]]]]) -> None:
     """As fast as the broker takes them."""
     out = load.producer(place.bootstrap)
@@ -107,7 +132,7 @@ def publish(place: Scene, topic: str, made: list[tuple[bytes, list[tuple[str, by
 def main() -> int:
     """Run and print; 1 when the figure to hold isn't held."""
     parser = argparse.ArgumentParser(prog="python -m bench.entering", description=__doc__)
-    parser.add_argument("--customers", type=int, default=30_000)
+    parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--data", type=Path, default=Path("bench/results"))
@@ -115,20 +140,22 @@ def main() -> int:
     console, count = Console(), options.customers
     options.data.mkdir(parents=True, exist_ok=True)
     document = EXPERIENCE.prepare(_DOCUMENT, "0" * 32)
+    run = os.urandom(3).hex()
     with (
         embedded.start(options.data, progress=lambda text: console.print(f"[dim]{text}[/dim]")) as servers,
         scene(
-            servers, "engine", os.urandom(3).hex(), options.lanes, options.data, options.processes,
-            documents=[document],
+            servers, "engine", run, options.lanes, options.data, options.processes, documents=[document]
         ) as place,
-    ):  # fmt: skip
+        Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar,
+    ):
         prefix = place.commands.removesuffix("user-interactions")
         topic = f"{prefix}journeys.commands"
         place.contender.start()
         snapshots = Snapshots(place, f"{prefix}journeys.snapshots")
         console.print(f"[dim]{count:,} customers start[/dim]")
         publish(place, topic, commands(count, "start"))
-        snapshots.await_standing(count, ["active_enterable"])
+        snapshots.await_standing(count, ["active_enterable"], bar)
+        await_followers(conninfo.make_conninfo(servers.dsn, dbname=f"bench_{run}_engine"), options.lanes)
         console.print(f"[dim]{count:,} customers enter the queue[/dim]")
         made = commands(count, "enter_queue")
         before_s = place.contender.usage().cpu_s
@@ -136,7 +163,7 @@ def main() -> int:
         publish(place, topic, made)
         begun_s = time.time()
         place.contender.go()
-        seconds = snapshots.await_standing(count, ["participating", "admitted"]) - begun_s
+        seconds = snapshots.await_standing(count, ["participating", "admitted"], bar) - begun_s
         cpu_us = (place.contender.usage().cpu_s - before_s) / count * 1e6
         snapshots.close()
     table = Table("", "seen", "to hold")

@@ -112,13 +112,22 @@ class Journeys:
                 break
             excess -= 1
             due.append(self._dirty.pop(text))
-        for start in range(0, len(due), _FLUSH_ROWS):
-            chunk = due[start : start + _FLUSH_ROWS]
-            waiting = [d.first_position for d in due[start + _FLUSH_ROWS :]]
-            oldest = min((d.first_position for d in self._dirty.values()), default=self._head + 1)
-            await self._write(chunk, max(self._position, min([oldest, *waiting]) - 1))
+        if due:
+            await self._write_all(due)
         if not self._dirty and not due and self._head > self._position:
             await self._write([], self._head)
+
+    async def _write_all(self, due: list[Dirty]) -> None:
+        """In transactions of some rows; after each the position stands below the oldest change not written yet."""
+        chunks = [due[start : start + _FLUSH_ROWS] for start in range(0, len(due), _FLUSH_ROWS)]
+        # What is fed meanwhile is newer than any of these.
+        oldest = min((d.first_position for d in self._dirty.values()), default=self._head + 1)
+        below = []  # the oldest change behind each chunk
+        for chunk in reversed(chunks):
+            below.append(oldest)
+            oldest = min(oldest, *(d.first_position for d in chunk))
+        for chunk, first in zip(chunks, reversed(below), strict=True):
+            await self._write(chunk, max(self._position, first - 1))
 
     async def _write(self, dirty: list[Dirty], position: int) -> None:
         sealed = await self._lane.seal_snapshots([_snapshot(d.capture) for d in dirty])
