@@ -25,7 +25,8 @@ _CATCH_UP_EVENTS = 2_000
 _TICK_S = 0.25
 _COUNT_EVERY_S = 5.0
 _BUSY_CHANGES = 25  # in one tick
-_BUSY_FACTOR = 5  # times as long
+_BUSY_S = 2.0  # after such a tick: large batches come less often than ticks
+_BUSY_FACTOR = 10  # times as long
 _RESOURCE_FACTOR = 100  # times the growth: its row is only looked at, never restored from
 
 
@@ -54,6 +55,7 @@ class Journeys:
         self._dirty: dict[str, Dirty] = {}
         self._grown: list[str] = []
         self._fed = 0  # changes since the last tick
+        self._busy_until_s = 0.0
         self._position = 0
         self._head = 0
         self._counted_s = 0.0
@@ -102,8 +104,11 @@ class Journeys:
     async def _flush_due(self) -> None:
         grown, self._grown = self._grown, []
         due = [self._dirty.pop(text) for text in dict.fromkeys(grown) if text in self._dirty]
-        busy, self._fed = self._fed >= _BUSY_CHANGES, 0
-        quiet_before_s = time.monotonic() - self._quiet_s * (_BUSY_FACTOR if busy else 1)
+        now_s = time.monotonic()
+        if self._fed >= _BUSY_CHANGES:
+            self._busy_until_s = now_s + _BUSY_S
+        self._fed = 0
+        quiet_before_s = now_s - self._quiet_s * (_BUSY_FACTOR if now_s < self._busy_until_s else 1)
         excess = len(self._dirty) - self._dirty_max()
         for text, dirty in list(
             self._dirty.items()

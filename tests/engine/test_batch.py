@@ -8,8 +8,11 @@ from orchestrator.core.events import (
     CommandIgnored,
     CommandRejected,
     EffectRequested,
+    Event,
     JourneyStarted,
     TimerArmed,
+    timers_of,
+    with_timers,
 )
 from orchestrator.core.messages import Outcome
 from orchestrator.engine.batch import Batch
@@ -208,6 +211,28 @@ def test_an_armed_timer_is_a_row_and_fires_once() -> None:
     assert batch.timers == {(STREAM.id, "a"): None}
     assert one.state.total == 1000
     same(engine.rebuilt(), one)
+
+
+def test_an_event_arms_and_cancels_timers_beside_its_own_fact() -> None:
+    """A timer needs no event of its own: rows, frame and a replay follow from the one that carries it."""
+    engine, one = Engine(), frame()
+    batch = _decided(engine, one, command("arm", data={"timer": "t", "delay_ms": 10, "carried": True}))
+    assert _names(batch) == ["JourneyStarted", "Added"]
+    row = batch.timers[(one.stream.id, "t")]
+    assert row is not None
+    assert (row.due_ms, row.armed_at, one.timers["t"].armed_at) == (NOW_MS + 10, 2, 2)
+    same(engine.rebuilt(), one)
+    batch = _decided(engine, one, command("disarm", "k2", data={"timer": "t", "carried": True}))
+    assert (batch.timers, dict(one.timers)) == ({(one.stream.id, "t"): None}, {})
+    same(engine.rebuilt(), one)
+
+
+def test_timers_come_on_top_of_those_an_event_already_carries() -> None:
+    """The last event of a decision may be told to carry more; what it was about stays."""
+    events: list[Event] = [Added(1), TimerArmed("a", 5, timers={"b": 6})]
+    with_timers(events, {"c": None})
+    with_timers(events, {})
+    assert [dict(timers_of(event)) for event in events] == [{}, {"a": 5, "b": 6, "c": None}]
 
 
 def test_a_deadline_that_moved_moves_the_row() -> None:

@@ -19,6 +19,11 @@ _COMMANDS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
         st.just("arm"), st.builds(lambda t, d: {"timer": t, "delay_ms": d}, _TIMERS, st.integers(0, 300))
     ),
     st.tuples(st.just("disarm"), st.builds(lambda t: {"timer": t}, _TIMERS)),
+    st.tuples(
+        st.just("arm"),
+        st.builds(lambda t, d: {"timer": t, "delay_ms": d, "carried": True}, _TIMERS, st.integers(0, 300)),
+    ),
+    st.tuples(st.just("disarm"), st.builds(lambda t: {"timer": t, "carried": True}, _TIMERS)),
     st.tuples(st.just("ask"), st.just({})),
     st.tuples(
         st.just("misbehave"), st.sampled_from([{"how": "raise"}, {"how": "unstorable"}, {"how": "evolve"}])

@@ -20,6 +20,7 @@ from orchestrator.core.events import (
     JourneyStarted,
     TimerArmed,
     TimerCancelled,
+    timers_of,
 )
 
 
@@ -50,7 +51,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Toy:
-    """`add {n}`, `arm {timer, delay_ms}`, `disarm {timer}`, `ask {}`, `misbehave {how}`."""
+    """`add {n}`, `arm {timer, delay_ms, carried}`, `disarm {timer, carried}`, `ask {}`, `misbehave {how}`."""
 
     name = "toy"
     reads_record = False
@@ -96,10 +97,13 @@ class Toy:
                     raise Rejected("toy.negative", n=n)
                 private: Any = rest.get("private", {})
                 return [*begun, Added(n, private)]
-            case "arm", {"timer": timer, "delay_ms": delay_ms}:
-                return [*begun, TimerArmed(timer, facts.occurred_ms + delay_ms)]
-            case "disarm", {"timer": timer}:
-                return [*begun, TimerCancelled(timer)]
+            case "arm", {"timer": timer, "delay_ms": delay_ms, **rest}:
+                due_ms = facts.occurred_ms + delay_ms
+                armed: Event = TimerArmed(timer, due_ms)
+                return [*begun, Added(0, timers={timer: due_ms}) if "carried" in rest else armed]
+            case "disarm", {"timer": timer, **rest}:
+                gone: Event = TimerCancelled(timer)
+                return [*begun, Added(0, timers={timer: None}) if "carried" in rest else gone]
             case "ask", {}:
                 effect = f"e{facts.version + 1}"
                 return [
@@ -116,13 +120,13 @@ class Toy:
         if isinstance(event, CommandRejected | CommandIgnored):
             return state
         state = state or State()
-        match event:
-            case Added(n=n, private=private):
-                return msgspec.structs.replace(state, total=state.total + n, private=state.private | private)
-            case TimerArmed(timer=timer, due_ms=due_ms):
-                return msgspec.structs.replace(state, timers=(*_without(state, timer), (timer, due_ms)))
-            case TimerCancelled(timer=timer):
-                return msgspec.structs.replace(state, timers=_without(state, timer))
+        for timer, due_ms in timers_of(event).items():
+            armed = () if due_ms is None else ((timer, due_ms),)
+            state = msgspec.structs.replace(state, timers=(*_without(state, timer), *armed))
+        if isinstance(event, Added):
+            return msgspec.structs.replace(
+                state, total=state.total + event.n, private=state.private | event.private
+            )
         return state
 
     def deadline_ms(self, state: State | None, timer: str) -> int | None:

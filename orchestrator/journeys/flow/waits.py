@@ -23,7 +23,9 @@ def plan(turn: Turn, node: Node, run: Run) -> Waiting:
     """What the run waits for at a wait node. Raises BadInstant and RuleFailed."""
     wait, now_ms = node.wait, turn.facts.now_ms
     assert wait is not None
-    zone, name = zone_of(turn, node)
+    by_clock = wait.for_ms is None and (wait.until is not None or wait.local is not None)
+    # A span or an event asks for no zone, and so not for the customer's record.
+    zone, name = zone_of(turn, node) if by_clock or node.quiet is not None else (UTC, "")
     due_ms: int | None = None
     reason = "event"
     if wait.for_ms is not None:
@@ -46,7 +48,7 @@ def plan(turn: Turn, node: Node, run: Run) -> Waiting:
         due_ms=due_ms,
         timeout_ms=None if wait.timeout_ms is None else now_ms + wait.timeout_ms,
         type=wait.type,
-        zone=name if reason in ABSOLUTE or node.quiet is not None else "",
+        zone=name,
     )
 
 
