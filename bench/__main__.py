@@ -58,7 +58,9 @@ class Bench:
         return self._figures()
 
     def _figures(self) -> Figures:
-        return Figures(self.bursts, self.fulls, self.steadies, self.memory, _MEMORY_CACHE)
+        return Figures(
+            self.bursts, self.fulls, self.steadies, self.memory, _MEMORY_CACHE, self._options.processes
+        )
 
     def _scene(self, name: str, **environment: str) -> Any:
         options = self._options

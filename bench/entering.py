@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
-from psycopg import conninfo, sql
+from psycopg import conninfo
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from bench import load
+from bench import load, measure
 from bench.scene import Scene, scene
 from orchestrator import embedded
 from orchestrator.journeys.experience import EXPERIENCE
@@ -99,20 +98,10 @@ def commands(customers: int, action: str) -> list[tuple[bytes, list[tuple[str, b
 def await_followers(dsn: str, lanes: int) -> None:
     """Wait until rows and records of everything in the logs are written: what comes then is measured alone."""
     deadline_s = time.monotonic() + _IDLE_S
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        while not all(_followed(connection, lane) for lane in range(lanes)):
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"followers are behind for {_IDLE_S:.0f} s")
-            time.sleep(0.5)
-
-
-def _followed(connection: psycopg.Connection[Any], lane: int) -> bool:
-    query = (
-        "SELECT bool_and(f.at >= l.at) FROM {0}.positions f, {0}.positions l WHERE l.name = 'log'"
-        " AND f.name IN ('out:publisher', 'out:exactly_once', 'out:journeys')"
-    )
-    row = connection.execute(sql.SQL(query).format(sql.Identifier(f"lane_{lane:03d}"))).fetchone()
-    return bool(row and row[0])
+    while not measure.followed(dsn, lanes):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"followers are behind for {_IDLE_S:.0f} s")
+        time.sleep(0.5)
 
 
 def publish(place: Scene, topic: str, made: list[tuple[bytes, list[tuple[str, bytes]]]]) -> None:

@@ -1,10 +1,12 @@
-"""What the broker saw: append times of commands and of their outcomes, read back from the topics."""
+"""What broker and database saw: append times of commands and outcomes, how far followers are."""
 
 import time
 from typing import NamedTuple
 
 import orjson
+import psycopg
 from confluent_kafka import Consumer, TopicPartition
+from psycopg import sql
 
 _IDLE_S = 60.0
 _POLL_S = 0.1
@@ -112,3 +114,17 @@ def latencies(commands: dict[str, int], outcomes: dict[str, int]) -> Latencies:
     begun = min(commands.values()) + 1_000
     spans = sorted(outcomes[i] - t for i, t in commands.items() if t >= begun)
     return Latencies(spans[len(spans) // 2], spans[int(len(spans) * 0.99)], spans[-1])
+
+
+def followed(dsn: str, lanes: int) -> bool:
+    """Whether everything in the logs was published and saved: what comes then can be measured alone."""
+    query = (
+        "SELECT bool_and(f.at >= l.at) FROM {0}.positions f, {0}.positions l WHERE l.name = 'log'"
+        " AND f.name IN ('out:publisher', 'out:exactly_once', 'out:journeys')"
+    )
+    with psycopg.connect(dsn) as connection:
+        rows = [
+            connection.execute(sql.SQL(query).format(sql.Identifier(f"lane_{lane:03d}"))).fetchone()
+            for lane in range(lanes)
+        ]
+    return all(row and row[0] for row in rows)

@@ -164,7 +164,7 @@ class TimerBench:
         if out.flush(120):
             raise TimeoutError("the broker did not take the commands in 120 s")
         self._await(lambda: self._count("timers", "due_ms = %s", due_ms) == options.timers, "armed")
-        self._await(self._followed, "events told and snapshots written")
+        self._await(lambda: measure.followed(self._dsn, self._place.lanes), "events told and rows written")
         return due_ms
 
     def _steady(self, tag: str, seconds: float) -> None:
@@ -245,19 +245,6 @@ class TimerBench:
                 ).fetchone()
                 total += row[0] if row else 0
             return total
-
-    def _followed(self) -> bool:
-        """Whether everything in the logs was published and saved: what comes then is measured alone."""
-        with psycopg.connect(self._dsn) as connection:
-            for lane in range(self._place.lanes):
-                query = (
-                    "SELECT bool_and(f.at >= l.at) FROM {0}.positions f, {0}.positions l WHERE l.name = 'log'"
-                    " AND f.name IN ('out:publisher', 'out:exactly_once', 'out:journeys')"
-                )
-                row = connection.execute(sql.SQL(query).format(sql.Identifier(f"lane_{lane:03d}"))).fetchone()
-                if not row or not row[0]:
-                    return False
-        return True
 
     def _await(self, condition: Any, what: str) -> None:
         deadline = time.monotonic() + _SETTLE_TIMEOUT_S
