@@ -30,6 +30,8 @@ _DOCUMENT: dict[str, Any] = {
     "kind": "experience",
     "id": "drop",
     "name": "A drop",
+    # Answers stand behind all that was asked before them: with the usual 30 s everybody would be told to try again.
+    "answer_within": "1h",
     "sequences": [{"id": "only", "distribution": "line"}],
     "distributions": {"line": {"mechanism": "queue", "concurrent": 1, "admission": {"valid": "1h"}}},
 }
