@@ -81,7 +81,9 @@ class JourneyKind(Protocol):
     """
 
     name: str
-    reads_record: bool  # whether `decide` reads `facts.record`, the customer's record
+    reads_record: (
+        bool  # whether `decide` may read `facts.record`: its first look may stop it, to be called again
+    )
     fold_version: int
     schema: Mapping[str, Any]  # JSON Schema (2020-12) of its documents
 
