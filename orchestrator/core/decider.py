@@ -81,9 +81,7 @@ class JourneyKind(Protocol):
     """
 
     name: str
-    reads_record: (
-        bool  # whether `decide` may read `facts.record`: its first look may stop it, to be called again
-    )
+    reads_record: bool  # whether `decide` may look at `facts.record`: it is called again once that is there
     fold_version: int
     schema: Mapping[str, Any]  # JSON Schema (2020-12) of its documents
 
