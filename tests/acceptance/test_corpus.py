@@ -170,7 +170,7 @@ async def test_what_only_the_database_refuses_is_found_among_its_neighbours(
     one: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value that passes every check but the database's is found by halving its batch and dead-lettered alone."""
-    monkeypatch.setattr(batch, "_check_timer", lambda _event: None)
+    monkeypatch.setattr(batch, "_check_timers", lambda _event: None)
     for n in range(40):
         nul = n in {11, 30}
         await one.send(
