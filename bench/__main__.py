@@ -18,7 +18,7 @@ from orchestrator import embedded
 from orchestrator.embedded import Servers
 
 _PLAIN_SHARE = 40  # the plain application gets a fortieth of the commands: it would take minutes
-_MEMORY_CACHE = 50_000  # journeys the workers may keep in the memory step
+_MEMORY_CACHE = 50_000  # journeys each worker may keep in the memory step
 _MEMORY_STEPS = 10
 _FULL_S = 6.0
 _KNOWN = 3  # commands a journey before a steady load: nearly all of them are in the caches then

@@ -63,7 +63,7 @@ class JourneyStarted(Event, frozen=True):
 
 
 class TimerArmed(Event, frozen=True):
-    """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled; nothing else happened."""
+    """A command comes back at `due_ms` (lane time) unless the timer is re-armed or cancelled; an event about that alone."""
 
     NAME: ClassVar[str] = "journey.timer_armed.v1"
     timer: str
@@ -71,7 +71,7 @@ class TimerArmed(Event, frozen=True):
 
 
 class TimerCancelled(Event, frozen=True):
-    """The timer's command won't come; nothing else happened."""
+    """The timer's command won't come; an event about that alone."""
 
     NAME: ClassVar[str] = "journey.timer_cancelled.v1"
     timer: str

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -216,14 +217,21 @@ class Lane:
         async for row, stream in paced(zip(due, streams, strict=True), turn=_TIMERS_TURN):
             frame = self._frames[stream.text]
             try:
-                try:
-                    batch.fire(frame, row, batch.now_ms)
-                except RecordNeeded:
-                    self._frames.learn(stream, TIMER_TYPE)
-                    await self._frames.bring(wanted)
-                    batch.fire(frame, row, batch.now_ms)
+                fire = partial(batch.fire, frame, row, batch.now_ms)
+                await self._with_record(fire, stream, TIMER_TYPE, wanted)
             except Undecidable as trouble:
                 batch.give_up(row, trouble)
+
+    async def _with_record(
+        self, decide: Callable[[], None], stream: Stream, command_type: str, wanted: Sequence[Wanted]
+    ) -> None:
+        """Decide; what looks at a record that isn't in memory is decided again once those of the batch are."""
+        try:
+            decide()
+        except RecordNeeded:
+            self._frames.learn(stream, command_type)
+            await self._frames.bring(wanted)
+            decide()
 
     async def find_next_due(self) -> None:
         """Read when `next_due_ms` is: the first of the live timers, or of those of history once they may fire."""
@@ -389,12 +397,8 @@ class Lane:
                 if newest is None or command.type not in newest.listens:
                     continue
             try:
-                try:
-                    batch.decide(frame, command)
-                except RecordNeeded:
-                    self._frames.learn(stream, command.type)
-                    await self._frames.bring(wanted)
-                    batch.decide(frame, command)
+                decide = partial(batch.decide, frame, command)
+                await self._with_record(decide, stream, command.type, wanted)
             except (
                 Undecidable
             ) as no:  # the customer's other journeys still hear it; a retry meets their duplicates
